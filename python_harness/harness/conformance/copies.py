@@ -134,4 +134,57 @@ COPIES = {
         "d['timestamp'] = time.time()",
         "P-1.11.2",
     ),
+    "priorities are whole numbers": _copy(
+        "priority = resource_spec.get('priority', float('inf'))",
+        "priority = resource_spec.get('priority', float('inf'))\n"
+        "            priority = priority if abs(priority) == float('inf') else int(priority)",
+        "P-1.4.9",
+    ),
+    "the priority is taken out of the task": _copy(
+        "resource_spec.get('priority', float('inf'))",
+        "resource_spec.pop('priority', float('inf'))",
+        "P-1.4.2",
+    ),
+    "busy managers do not drain at their time": _copy(
+        "if not m['draining'] and now >= m['drain_time']:",
+        "if not m['draining'] and now >= m['drain_time'] and not m['tasks']:",
+        "P-1.5.23",
+    ),
+    "a manager that drains is never lost": _copy(
+        "time.time() - m['last_heartbeat'] > self.heartbeat_threshold]",
+        "time.time() - m['last_heartbeat'] > self.heartbeat_threshold and not m['draining']]",
+        "P-1.8.1",
+    ),
+    "results have a high-water mark": _copy(
+        "self.results_outgoing.set_hwm(0)",
+        "pass",
+        "P-1.7.12",
+    ),
+    "batches have a high-water mark": _copy(
+        "self.manager_sock.set_hwm(0)",
+        "pass",
+        "P-1.4.18",
+    ),
+    "only the major version of Python is compared": _copy(
+        "python_mismatch: bool = ix_minor_py != mgr_minor_py",
+        "python_mismatch: bool = ix_minor_py.split('.')[0] != mgr_minor_py.split('.')[0]",
+        "P-1.9.2",
+    ),
+    "a hold goes by the beginning of a name": _copy(
+        "manager_id = command_req[1].encode('utf-8')",
+        "manager_id = command_req[1].encode('utf-8')\n"
+        "                for name, each in self._ready_managers.items():\n"
+        "                    each['active'] &= not name.startswith(manager_id)",
+        "P-1.10.7",
+    ),
+    "moments are in UTC": _copy(
+        "d['timestamp'] = datetime.datetime.now()",
+        "d['timestamp'] = datetime.datetime.utcnow()",
+        "P-1.11.2",
+    ),
+    "stdin is read once": _copy(
+        "config = pickle.load(sys.stdin.buffer)",
+        "config = pickle.loads(os.read(0, 1 << 16))",
+        "P-1.1.3",
+    ),
 }

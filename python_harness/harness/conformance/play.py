@@ -7,6 +7,8 @@ line of stdout is the report. This module imports only what exists in every rele
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import tempfile
 import threading
@@ -28,6 +30,10 @@ HOLDS, BROKEN, NOT_TRIED = "holds", "broken", "not tried"
 # Number of rules tested at once. Rules mostly wait, but more at once would delay one another past
 # their deadlines.
 AT_ONCE = 4
+
+
+# The local time of all parties, so that one that writes UTC instead is seen.
+NOT_UTC = "XXX-05:30"
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,8 @@ def _tried(check: Check, workdir: Path, command: list[str], dialect: Dialect) ->
     try:
         check.play(stage)
         stage.check_alive()
+        # What the deadline ended has not ended by itself.
+        assert not stage.over, "it was stopped"
     except Untried as reason:
         state, detail = NOT_TRIED, str(reason)
     except Exception as fault:
@@ -125,6 +133,10 @@ def _place(fault: Exception) -> str:
 def main() -> None:
     request = json.loads(sys.argv[1])
     processes.become_subreaper()
+    os.environ["TZ"] = NOT_UTC
+    time.tzset()
+    # A shell's background jobs ignore it, and what they start does so, too (P-1.13.5).
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def tell(outcome: Outcome) -> None:
         print(json.dumps(asdict(outcome)), flush=True)

@@ -25,12 +25,15 @@ from harness.conformance.dialect import Dialect
 from harness.differential.peers import Ended, receive
 from harness.differential.play import MARKER
 from harness.fakes.stranger import Stranger
-from harness.fakes.wire import FakeManager, FakeSubmitSide, registration
+from harness.fakes.wire import HEARTBEAT_CODE, FakeManager, FakeSubmitSide, registration
 from harness.htex.interchange import Interchange
 from harness.machine.waiting import wait_until
 
 PATIENCE_S = 8.0
 START_S = 30.0
+# Once a start was awaited in vain, and while none has come: so that a command that hangs is told so
+# in minutes.
+START_AGAIN_S = 4.0
 
 # Seconds to listen for an unwanted message, where no later message is due.
 LISTEN_S = 0.3
@@ -40,6 +43,17 @@ __all__ = ["LISTEN_S", "PATIENCE_S", "Ended", "Manager", "Side", "Stage", "Untri
 
 class Untried(Exception):
     """The rule cannot be tested here; the exception's text gives the reason."""
+
+
+class Starts:
+    """What became of the starts so far, of all rules."""
+
+    succeeded = False
+    was_in_vain = False
+
+    @classmethod
+    def patience_s(cls) -> float:
+        return START_AGAIN_S if cls.was_in_vain and not cls.succeeded else START_S
 
 
 class Stage:
@@ -151,8 +165,21 @@ class Side(FakeSubmitSide):
     @property
     def worker_port(self) -> int:
         if self._worker_port is None:
-            self._worker_port = self.command("WORKER_BINDS", within_s=START_S)
+            try:
+                self._worker_port = self.command("WORKER_BINDS", within_s=Starts.patience_s())
+            except AssertionError:
+                Starts.was_in_vain = True
+                raise
+            Starts.succeeded = True
         return self._worker_port
+
+    def connects_or_ends(self, process: subprocess.Popen, within_s: float = START_S) -> bool:
+        """Whether the command channel was connected within that time, before the process ended."""
+        end = time.monotonic() + within_s
+        while not self.commands.poll(50, zmq.POLLOUT):
+            if process.poll() is not None or time.monotonic() > end:
+                return False
+        return True
 
     def awaited(self, sock: zmq.Socket, what: str, within_s: float) -> bytes:
         """Returns the next frame from this socket."""
@@ -222,7 +249,7 @@ class Side(FakeSubmitSide):
             self.witness = self.stage.manager(self, "witness")
             self.witness.enlist(self, block_id="witness", max_capacity=1000)
         witness, task = self.witness, self.task()
-        while witness.tasks(1) != [task]:
+        while witness.tasks(1)[0]["task_id"] != task["task_id"]:
             pass
         frame = witness.answer(task["task_id"])
         while self.result_raw() != frame:
@@ -277,6 +304,22 @@ class Manager(FakeManager):
         self.send_frames(*([MARKER] if self.dialect.marks_results else []), frame)
         return frame
 
+    def tasks(self, count: int, within_s: float = PATIENCE_S) -> list[dict]:
+        """Exactly so many, in the order of arrival; an echo between them is P-1.5.3's question."""
+        end = time.monotonic() + within_s
+        while len(self.waiting) < count:
+            batch = pickle.loads(self.receive(max(0.0, end - time.monotonic())))
+            if batch != HEARTBEAT_CODE:
+                assert isinstance(batch, list), f"not a batch: {batch!r}"
+                self.waiting += batch
+        taken, self.waiting = self.waiting[:count], self.waiting[count:]
+        return taken
+
+    def gets(self, task: dict) -> None:
+        """This one is the next that it is given; whether it is unchanged is P-1.4.2's question."""
+        (came,) = self.tasks(1)
+        assert came["task_id"] == task["task_id"], f"task {came['task_id']} came"
+
     def answer(self, task_id: int, result: bytes = b"done", *, marker: bool = False) -> bytes:
         return self.item({"type": "result", "task_id": task_id, "result": result})
 
@@ -287,8 +330,9 @@ class Manager(FakeManager):
             self.send({"type": "connection_probe"})
             while frame := self.receive():
                 batch = pickle.loads(frame)
-                assert isinstance(batch, list), f"neither tasks nor the answer: {batch!r}"
-                self.waiting += batch
+                if batch != HEARTBEAT_CODE:
+                    assert isinstance(batch, list), f"neither tasks nor the answer: {batch!r}"
+                    self.waiting += batch
             return
         if not self.registered:
             # In this dialect the interchange answers registered managers only.

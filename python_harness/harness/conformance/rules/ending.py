@@ -10,8 +10,10 @@ import subprocess
 import sys
 
 from harness.conformance.registry import rule
+from harness.conformance.rules.starting import half_configured
 from harness.conformance.stage import PATIENCE_S, START_S, Stage, nobody_listens
 from harness.machine import processes
+from harness.machine.waiting import wait_until
 
 # Time limit for the interchange to end after its executor's process has ended.
 GONE_S = 5.0
@@ -39,7 +41,12 @@ def ends_under_load(stage: Stage) -> None:
 @rule("P-1.13.3")
 def ends_before_its_configuration(stage: Stage) -> None:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = stage.popen(stdin=subprocess.PIPE, **quiet)
+    is_terminated(stage.popen(stdin=subprocess.PIPE, **quiet))
+    process, _ = half_configured(stage, stage.side(launch=False))
+    is_terminated(process)
+
+
+def is_terminated(process: subprocess.Popen) -> None:
     process.terminate()
     try:
         process.wait(TERMINATED_S)
@@ -88,3 +95,16 @@ def frees_its_port(stage: Stage) -> None:
     nobody_listens(side.address, port)
     again = stage.side(worker_port=port)
     assert again.worker_port == port
+
+
+@rule("P-1.13.7")
+def leaves_no_process(stage: Stage) -> None:
+    side = stage.side()
+    side.work_goes_on()
+    below = processes.descendants(side.interchange.process.pid)
+    side.interchange.terminate(TERMINATED_S)
+
+    def left() -> list[processes.Process]:
+        return [each for each in below if each.same_as(processes.read(each.pid)) and each.running]
+
+    wait_until(lambda: not left(), GONE_S, "what it started has ended")

@@ -68,13 +68,11 @@ def payloads(stage: Stage) -> None:
     manager = stage.manager(side).enlist(side)
     side.report()
     when = datetime.datetime(2026, 1, 2)
-    payload = (
-        MessageType.RESOURCE_INFO,
-        {"task_id": 1, "when": when, "t": (1, 2), "blob": b"\0" * 300},
-    )
-    manager.item({"type": "monitoring", "payload": payload})
-    came = side.report()
-    assert came == payload and type(came[1]["t"]) is tuple, f"{came!r}"
+    body = {"task_id": 1, "when": when, "t": (1, 2), "blob": b"\0" * 300}
+    for kind in MessageType:
+        manager.item({"type": "monitoring", "payload": (kind, body)})
+        came = side.report()
+        assert came == (kind, body) and type(came[1]["t"]) is tuple, f"{came!r}"
 
 
 @rule("P-1.11.4")
@@ -99,9 +97,14 @@ def the_hub_may_be_absent(stage: Stage) -> None:
     side.hub_context.destroy(linger=0)
     side.hub = side.hub_context = None
     side.start()
-    manager = stage.manager(side).enlist(side)
-    for _ in range(50):
-        one_task(side, manager)
+    # More reports than a high-water mark of 1000 messages would let wait.
+    count = 1100
+    manager = stage.manager(side).enlist(side, max_capacity=count)
+    side.tasks_of(count)
+    for task in manager.tasks(count):
+        manager.answer(task["task_id"])
+    for _ in range(count):
+        side.result_raw()
     took_s = side.interchange.terminate(within_s=5.0)
     assert took_s < 5.0
 

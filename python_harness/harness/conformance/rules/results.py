@@ -10,7 +10,8 @@ from parsl.executors.high_throughput.errors import ManagerLost
 from parsl.serialize import deserialize
 
 from harness.conformance.registry import rule
-from harness.conformance.stage import PATIENCE_S, Manager, Side, Stage
+from harness.conformance.stage import LISTEN_S, PATIENCE_S, Manager, Side, Stage
+from harness.fakes.wire import HEARTBEAT_CODE
 from harness.machine.waiting import wait_until
 
 THRESHOLD_S = 2
@@ -156,6 +157,21 @@ def one_result_for_two_of_one_id(stage: Stage) -> None:
     assert results == [1, 2], f"results came for tasks {results}"
 
 
+@rule("P-1.7.12")
+def keeps_results_for_the_slow(stage: Stage) -> None:
+    count = 3000
+    # The executor takes nothing off its connection while it does not read.
+    side = stage.side(results_read_ahead=1, logging_level=20)
+    manager = stage.manager(side).enlist(side, max_capacity=count)
+    side.tasks_of(count)
+    for task in manager.tasks(count):
+        manager.answer(task["task_id"], b"r" * (16 << 10))
+    end = time.monotonic() + PATIENCE_S
+    while side.row()["tasks"] and time.monotonic() < end:
+        manager.socket.poll(20)
+    assert len({side.result()["task_id"] for _ in range(count)}) == count
+
+
 def lost_manager(stage: Stage, count: int = 2) -> tuple[Side, Manager, list[dict]]:
     """Registers a manager that falls silent while it holds tasks; returns the executor's failures,
     too."""
@@ -184,6 +200,16 @@ def its_tasks_fail(stage: Stage) -> None:
     _, _, failures = lost_manager(stage)
     assert sorted(failure["task_id"] for failure in failures) == [1, 2]
     assert all(failure["type"] == "result" for failure in failures)
+    assert all("exception" in failure for failure in failures)
+    side = stage.side(heartbeat_threshold=THRESHOLD_S)
+    held, draining = (stage.manager(side, name) for name in ("held", "draining"))
+    for manager in (held, draining):
+        manager.enlist(side)
+        side.task()
+        manager.tasks(1)
+    side.hold("held")
+    draining.send({"type": "drain"})
+    failures = [side.result(THRESHOLD_S + PATIENCE_S) for _ in range(2)]
     assert all("exception" in failure for failure in failures)
 
 
@@ -230,6 +256,8 @@ def lost_managers_are_no_longer_listed(stage: Stage) -> None:
     side = stage.side(heartbeat_threshold=1)
     stage.manager(side).enlist(side)
     wait_until(lambda: side.managers() == [], 1 + PATIENCE_S, "it is not listed any more")
+    packages = side.command("MANAGERS_PACKAGES")
+    assert packages == {}, f"MANAGERS_PACKAGES has {packages!r}"
 
 
 @rule("P-1.8.7")
@@ -251,4 +279,16 @@ def keeps_waiting_tasks_when_a_manager_is_lost(stage: Stage) -> None:
     manager.tasks(1)
     assert side.result(THRESHOLD_S + PATIENCE_S)["task_id"] == held["task_id"]
     fresh = stage.manager(side, "fresh").enlist(side)
-    assert fresh.tasks(1) == [waits]
+    fresh.gets(waits)
+
+
+@rule("P-1.8.9")
+def the_lost_hear_no_echo(stage: Stage) -> None:
+    side = stage.side(heartbeat_threshold=1)
+    manager = stage.manager(side).enlist(side, max_capacity=0)
+    wait_until(lambda: side.managers() == [], 1 + PATIENCE_S, "it is lost")
+    manager.send({"type": "heartbeat"})
+    side.work_goes_on()
+    while manager.socket.poll(LISTEN_S * 1000):
+        said = pickle.loads(manager.receive())
+        assert said != HEARTBEAT_CODE, "it is told that it is known"

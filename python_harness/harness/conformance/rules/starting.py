@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import os
 import pathlib
 import pickle
 import socket
 import subprocess
+import termios
+import time
 
 import zmq
 from parsl.executors.high_throughput.errors import VersionMismatch
 from parsl.serialize import deserialize
 
 from harness.conformance.registry import rule
-from harness.conformance.stage import LISTEN_S, PATIENCE_S, START_S, Side, Stage, Untried
+from harness.conformance.stage import (
+    LISTEN_S,
+    PATIENCE_S,
+    START_S,
+    Ended,
+    Side,
+    Stage,
+    Untried,
+)
 from harness.htex.interchange import JSON_KEYS
 from harness.machine.waiting import wait_until
 
@@ -29,14 +41,22 @@ NO_CONFIGURATION = {
 }
 
 
+# What a session has in its environment, and a job of a batch system may lack.
+OF_A_SESSION = {"HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "TMPDIR", "PWD", "OLDPWD"}
+
+
 def refuses(side: Side, what: str) -> None:
     """Starts the interchange, sends WORKER_BINDS as an executor does, and fails unless the
     interchange ends with a nonzero status."""
     side.launch_with()
-    end = side.commands.poll(START_S * 1000, zmq.POLLOUT) if not side.cert_dir else 0
-    if end:
+    side.interchange.expected_to_end = True
+    end = time.monotonic() + START_S
+    if not side.cert_dir and side.connects_or_ends(side.interchange.process):
         side.commands.send(pickle.dumps("WORKER_BINDS"))
-    code = side.awaits_end(START_S)
+    try:
+        code = side.interchange.process.wait(max(0.0, end - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        raise AssertionError(f"it still runs after {START_S} s with {what}") from None
     assert code != 0, f"it ended with status 0 for {what}"
 
 
@@ -54,37 +74,89 @@ def free_port() -> int:
         return port
 
 
+@contextlib.contextmanager
+def taken_but_the_last(count: int):
+    """The first of so many ports in a row; another program has all of them but the last."""
+    for _ in range(100):
+        with contextlib.ExitStack() as held:
+            first = held.enter_context(taken_port())
+            try:
+                for port in range(first + 1, first + count):
+                    beside = held.enter_context(socket.socket())
+                    beside.bind(("127.0.0.1", port))
+                    beside.listen()
+            except (OSError, OverflowError):
+                continue
+            beside.close()
+            yield first
+            return
+    raise Untried(f"no {count} ports in a row are free")
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def half_configured(stage: Stage, side: Side) -> tuple[subprocess.Popen, bytes]:
+    """A process that has read the first half of its configuration, and the second half."""
+    raw = pickle.dumps(side.config())
+    half = len(raw) // 2
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = stage.popen(stdin=subprocess.PIPE, **quiet)
+    process.stdin.write(raw[:half])
+    process.stdin.flush()
+
+    def has_read() -> bool:
+        unread = fcntl.ioctl(process.stdin, termios.FIONREAD, bytes(4))
+        return unread == bytes(4) or process.poll() is not None
+
+    wait_until(has_read, START_S, "it reads its stdin")
+    return process, raw[half:]
+
+
 @rule("P-1.1.2")
 def needs_only_its_configuration(stage: Stage) -> None:
     side = stage.side(launch=False)
-    side.start(cwd="/")
+    env = {name: value for name, value in os.environ.items() if name not in OF_A_SESSION}
+    side.start(cwd="/", env=env)
     side.work_goes_on()
 
 
 @rule("P-1.1.3")
 def waits_for_the_whole_pickle(stage: Stage) -> None:
     side = stage.side(launch=False)
-    raw = pickle.dumps(side.config())
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = stage.popen(stdin=subprocess.PIPE, **quiet)
-    half = len(raw) // 2
-    process.stdin.write(raw[:half])
-    process.stdin.flush()
+    process, rest = half_configured(stage, side)
     early = side.commands.poll(LISTEN_S * 1000, zmq.POLLOUT)
     assert not early, "it connected before it could know where"
     assert process.poll() is None, "it ended before the pickle was whole"
-    process.stdin.write(raw[half:])
+    process.stdin.write(rest)
     process.stdin.close()
-    assert side.commands.poll(START_S * 1000, zmq.POLLOUT), "it did not connect"
+    connected = side.connects_or_ends(process)
+    assert process.poll() is None, "it ended when it had read half of the pickle"
+    assert connected, "it did not connect"
 
 
 @rule("P-1.1.4")
 def is_quiet(stage: Stage) -> None:
-    side = stage.side(launch=False)
+    side = stage.side(launch=False, heartbeat_threshold=2)
     said = side.workdir / "stdout"
     with open(said, "wb") as stdout:
         side.start(stdout=stdout)
+    manager = stage.manager(side).enlist(side, max_capacity=0)
+    # What an interchange may complain of, and in the end a manager that is lost.
+    for frames in ([b"no pickle"], [b"", b""], [pickle.dumps({"type": "of tomorrow"})]):
+        manager.send_frames(*frames)
+    manager.answer(10**6)
+    side.command("OF_TOMORROW")
+    for name in ("nobody", "manager-a"):
+        side.hold(name)
     side.work_goes_on()
+    wait_until(lambda: side.managers() == [], 2 + PATIENCE_S, "its managers are lost")
     assert (said.read_bytes(), side.interchange.stderr()) == (b"", "")
 
 
@@ -127,23 +199,23 @@ def chooses_from_the_range(stage: Stage) -> None:
     port = free_port()
     side = stage.side(worker_port_range=(port, port + 1))
     assert side.worker_port == port, f"{side.worker_port} is not in [{port}, {port + 1})"
+    with taken_but_the_last(2) as taken:
+        full = stage.side(launch=False, worker_port_range=(taken, taken + 1))
+        full.launch_with()
+        full.interchange.expected_to_end = True
+        try:
+            reply = full.command_raw(pickle.dumps("WORKER_BINDS"), START_S)
+        except Ended:
+            return
+        assert no_port(reply), f"{pickle.loads(reply)} is not in [{taken}, {taken + 1})"
 
 
 @rule("P-1.2.7")
 def tries_another_port(stage: Stage) -> None:
-    with contextlib.ExitStack() as held:
-        for _ in range(100):
-            taken = held.enter_context(taken_port())
-            with socket.socket() as beside:
-                if not beside.connect_ex(("127.0.0.1", taken + 1)):
-                    continue
-                with contextlib.suppress(OSError):
-                    beside.bind(("127.0.0.1", taken + 1))
-                    break
-        else:
-            raise Untried("no two ports beside each other are free")
-        side = stage.side(worker_port_range=(taken, taken + 2))
-        assert side.worker_port == taken + 1
+    count = 8
+    with taken_but_the_last(count) as first:
+        side = stage.side(worker_port_range=(first, first + count))
+        assert side.worker_port == first + count - 1
 
 
 @rule("P-1.2.8")
@@ -167,11 +239,15 @@ def answers_a_start_that_it_refuses(stage: Stage) -> None:
         side.launch_with()
         side.interchange.expected_to_end = True
         reply = side.command_raw(pickle.dumps("WORKER_BINDS"), START_S)
+    assert no_port(reply), f"it answered {pickle.loads(reply)} for a port that it has not"
+
+
+def no_port(reply: bytes) -> bool:
+    """Whether this refuses a start."""
     try:
-        said = pickle.loads(reply)
+        return not isinstance(pickle.loads(reply), int)
     except Exception:
-        return
-    assert not isinstance(said, int), f"it answered {said!r} for a port that it has not"
+        return True
 
 
 @rule("P-1.2.11")
@@ -182,7 +258,8 @@ def ignores_an_unknown_key(stage: Stage) -> None:
 @rule("P-1.2.12")
 def serves_every_address(stage: Stage) -> None:
     side = stage.side(interchange_address=None)
-    for number, address in enumerate(("127.0.0.1", "127.0.0.2")):
+    addresses = ["127.0.0.1", "127.0.0.2", *(["[::1]"] if has_ipv6() else [])]
+    for number, address in enumerate(addresses):
         url = f"tcp://{address}:{side.worker_port}"
         stage.manager(side, f"m{number}", url=url).enlist(side, max_capacity=0)
 
@@ -198,11 +275,8 @@ def checks_without_the_flag(stage: Stage) -> None:
 
 @rule("P-1.2.14")
 def serves_ipv6(stage: Stage) -> None:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        raise Untried("this machine has no IPv6 loopback") from None
+    if not has_ipv6():
+        raise Untried("this machine has no IPv6 loopback")
     stage.side(address="::1").work_goes_on()
 
 
@@ -213,6 +287,16 @@ def serves_no_other_address(stage: Stage) -> None:
         with socket.socket() as probe:
             connected = probe.connect_ex((address, side.worker_port)) == 0
         assert connected == served, f"{address} is {'served' if connected else 'not served'}"
+
+
+@rule("P-1.2.16")
+def logdir_is_there_already(stage: Stage) -> None:
+    logdir = stage.workdir / "there already"
+    logdir.mkdir()
+    kept = logdir / "of-the-executor"
+    kept.write_text("kept")
+    stage.side(logdir=str(logdir)).work_goes_on()
+    assert kept.exists() and kept.read_text() == "kept", f"{kept.name} is gone"
 
 
 @rule("P-1.12.1")
@@ -263,6 +347,14 @@ def logs_as_json(stage: Stage) -> None:
     for line in _lines_of(side, "interchange.jsonlog"):
         missing = JSON_KEYS - json.loads(line).keys()
         assert not missing, f"a line lacks {', '.join(sorted(missing))}"
+
+
+@rule("P-1.12.6")
+def logs_from_a_level(stage: Stage) -> None:
+    side = stage.side(logging_level=20)
+    side.work_goes_on()
+    debug = side.interchange.log_lines("DEBUG")
+    assert debug == [], f"a line below the level: {debug[0]!r}"
 
 
 def _lines_of(side: Side, name: str) -> list[str]:
