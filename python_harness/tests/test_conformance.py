@@ -20,7 +20,7 @@ from harness.setup import environment
 NOT_PLAYED = {"P-1.15.1"}
 
 # The least number of rules that apply to the newest release's dialect.
-TRIED_MIN = 121
+TRIED_MIN = 122
 
 # The broken copy that is tested in every run; the others take minutes.
 FIRST_COPY = "results are pickled anew"

@@ -187,4 +187,21 @@ COPIES = {
         "config = pickle.loads(os.read(0, 1 << 16))",
         "P-1.1.3",
     ),
+    "a probe of a manager that has not registered has no answer": _copy(
+        "if mtype == 'connection_probe':",
+        "if mtype == 'connection_probe' and manager_id not in self._ready_managers:\n"
+        "            return\n\n"
+        "        if mtype == 'connection_probe':",
+        "P-1.5.4",
+    ),
+    "results come behind an empty frame": _copy(
+        "self.results_outgoing.send(msg_b)",
+        "self.results_outgoing.send_multipart([b'', msg_b])",
+        "P-1.7.2",
+    ),
+    "the last words do not linger": _copy(
+        "self.zmq_context.destroy()",
+        "self.zmq_context.destroy(linger=0)",
+        "P-1.9.7",
+    ),
 }

@@ -25,7 +25,13 @@ from harness.conformance.dialect import Dialect
 from harness.differential.peers import Ended, receive
 from harness.differential.play import MARKER
 from harness.fakes.stranger import Stranger
-from harness.fakes.wire import HEARTBEAT_CODE, FakeManager, FakeSubmitSide, registration
+from harness.fakes.wire import (
+    HEARTBEAT_CODE,
+    FakeManager,
+    FakeSubmitSide,
+    Silence,
+    registration,
+)
 from harness.htex.interchange import Interchange
 from harness.machine.waiting import wait_until
 
@@ -50,6 +56,8 @@ class Starts:
 
     succeeded = False
     was_in_vain = False
+    # Peers then use heartbeats to learn how far the interchange has read: P-1.5.4 alone is broken.
+    has_ignored_a_probe = False
 
     @classmethod
     def patience_s(cls) -> float:
@@ -182,9 +190,13 @@ class Side(FakeSubmitSide):
         return True
 
     def awaited(self, sock: zmq.Socket, what: str, within_s: float) -> bytes:
-        """Returns the next frame from this socket."""
+        """Returns the next message from this socket: its last frame, because the number of frames
+        is the subject of other rules (P-1.6.1, P-1.7.2)."""
         try:
-            return receive(self.interchange, sock, what, within_s)
+            frame = receive(self.interchange, sock, what, within_s)
+            while sock.getsockopt(zmq.RCVMORE):
+                frame = sock.recv()
+            return frame
         except Ended:
             code = self.interchange.process.returncode
             words = last_words(self.interchange)
@@ -292,7 +304,7 @@ class Manager(FakeManager):
 
     def enlist(self, submit_side: FakeSubmitSide, **fields) -> Manager:
         """Probes, registers, and returns when the interchange has read the registration."""
-        self.probe()
+        self.is_answered_a_probe()
         self.register(**fields)
         self.read_so_far()
         return self
@@ -326,18 +338,29 @@ class Manager(FakeManager):
     def read_so_far(self) -> None:
         """Returns when the interchange has read (but perhaps not handled) all messages of this
         manager."""
-        if self.dialect.probes:
-            self.send({"type": "connection_probe"})
-            while frame := self.receive():
-                batch = pickle.loads(frame)
-                if batch != HEARTBEAT_CODE:
-                    assert isinstance(batch, list), f"neither tasks nor the answer: {batch!r}"
-                    self.waiting += batch
+        if self.is_answered_a_probe():
             return
         if not self.registered:
             # In this dialect the interchange answers registered managers only.
             self.register(max_capacity=0)
         self.beat()
+
+    def is_answered_a_probe(self) -> bool:
+        """Whether the interchange answers a probe. Tasks that arrive before the answer are kept for
+        `tasks`."""
+        if not self.dialect.probes or Starts.has_ignored_a_probe:
+            return False
+        self.send({"type": "connection_probe"})
+        try:
+            while frame := self.receive():
+                batch = pickle.loads(frame)
+                if batch != HEARTBEAT_CODE:
+                    assert isinstance(batch, list), f"neither tasks nor the answer: {batch!r}"
+                    self.waiting += batch
+        except Silence:
+            Starts.has_ignored_a_probe = True
+            return False
+        return True
 
     def gets_no_task(self) -> None:
         """Fails if a task reaches this manager, either while no other manager is registered or

@@ -42,9 +42,7 @@ def mismatch(stage: Stage, fields: dict, **options) -> Side:
     """Registers a manager of other versions. Returns when the executor has received the mismatch;
     the interchange may end from then on."""
     side = stage.side(**options)
-    manager = stage.manager(side)
-    manager.probe()
-    manager.register(**fields)
+    stage.manager(side).register(**fields)
     side.interchange.expected_to_end = True
     told = side.result()
     assert told["task_id"] == -1, f"the result of task {told['task_id']} came"
@@ -103,6 +101,23 @@ def parsl_is_compared_without_the_check(stage: Stage) -> None:
     stage.manager(side).enlist(side, **OTHER_PYTHON)
     assert side.row(), "it is not listed"
     mismatch(stage, OTHER_PARSL, _check_python_mismatch=False)
+
+
+@rule("P-1.9.7")
+def sends_what_waits(stage: Stage) -> None:
+    count = 1500
+    # The executor takes nothing off its connection while it does not read.
+    side = stage.side(results_read_ahead=1, logging_level=20)
+    manager = stage.manager(side).enlist(side, max_capacity=count)
+    side.tasks_of(count)
+    for task in manager.tasks(count):
+        manager.answer(task["task_id"], b"r" * (16 << 10))
+    wait_until(lambda: side.row()["tasks"] == 0, 2 * PATIENCE_S, "all results were read")
+    side.interchange.expected_to_end = True
+    stage.manager(side, "other").register(**OTHER_PARSL)
+    came = [side.result()["task_id"] for _ in range(count + 1)]
+    assert len({*came}) == count + 1 and came[-1] == -1, f"the last of {len(came)} is {came[-1]}"
+    side.awaits_end()
 
 
 @rule("P-1.10.1")
@@ -169,6 +184,8 @@ def tasks_and_idleness(stage: Stage) -> None:
     wait_until(lambda: side.row()["idle_duration"] > 1, PATIENCE_S, "idle time counts")
     first, second = side.tasks_of(2)
     manager.tasks(2)
+    stage.manager(side, "other").enlist(side)
+    assert side.row("other")["tasks"] == 0, "another manager's tasks count"
     for held, task in ((2, first), (1, second)):
         row = side.row()
         assert (row["tasks"], row["idle_duration"]) == (held, 0.0), f"it is {row}"
@@ -190,8 +207,9 @@ def packages(stage: Stage) -> None:
     assert side.command("MANAGERS_PACKAGES") == {}
     told = {"numpy": "2.1", "a-package": "0.1.dev3+g12", "ünï": None, None: "1.0"}
     stage.manager(side).enlist(side, packages=told)
+    stage.manager(side, "other").enlist(side, packages={"numpy": "1.9"})
     reply = side.command("MANAGERS_PACKAGES")
-    assert reply == {"manager-a": told}, f"it is {reply!r}"
+    assert reply == {"manager-a": told, "other": {"numpy": "1.9"}}, f"it is {reply!r}"
 
 
 def is_held(stage: Stage) -> None:

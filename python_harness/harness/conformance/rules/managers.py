@@ -52,12 +52,13 @@ def a_registration_is_not_answered(stage: Stage) -> None:
 @rule("P-1.5.2")
 def heartbeats_are_echoed(stage: Stage) -> None:
     side = stage.side()
-    manager = stage.manager(side).enlist(side)
-    for _ in range(3):
-        manager.send({"type": "heartbeat"})
-    for _ in range(3):
-        echo = pickle.loads(manager.receive())
-        assert echo == HEARTBEAT_CODE, f"it is {echo!r}"
+    managers = [stage.manager(side, f"m{number}").enlist(side) for number in range(2)]
+    for manager in managers:
+        for _ in range(3):
+            manager.send({"type": "heartbeat"})
+        for _ in range(3):
+            echo = pickle.loads(manager.receive())
+            assert echo == HEARTBEAT_CODE, f"it is {echo!r}"
 
 
 @rule("P-1.5.3")
@@ -242,10 +243,15 @@ def survives_odd_names(stage: Stage) -> None:
 def registers_again(stage: Stage) -> None:
     side = stage.side()
     manager = stage.manager(side).enlist(side, block_id="1", worker_count=1)
-    manager.register(block_id="2", worker_count=5, max_capacity=5)
+    python, _, _ = registration("")["python_v"].rpartition(".")
+    fields = {"block_id": "2", "worker_count": 5, "python_v": f"{python}.99"}
+    manager.register(max_capacity=5, packages={"another": "1"}, **fields)
     manager.read_so_far()
     row = side.row()
-    assert (row["block_id"], row["worker_count"]) == ("2", 5), f"its row is {row}"
+    told = {"block_id": row["block_id"], "worker_count": row["worker_count"]}
+    assert {**told, "python_v": row["python_version"]} == fields, f"its row is {row}"
+    packages = side.command("MANAGERS_PACKAGES")
+    assert packages == {"manager-a": {"another": "1"}}, f"its packages are {packages!r}"
     side.tasks_of(5)
     manager.tasks(5)
 
@@ -281,9 +287,11 @@ def drains_by_message(stage: Stage) -> None:
     manager = stage.manager(side).enlist(side, max_capacity=2)
     side.task()
     manager.tasks(1)
+    stage.manager(side, "stays").enlist(side, max_capacity=0)
     draining(side, manager)
-    row = side.row()
-    assert row and row["draining"] is True, f"its row is {row}"
+    for name, drains in (("manager-a", True), ("stays", False)):
+        row = side.row(name)
+        assert row and row["draining"] is drains, f"the row of {name} is {row}"
 
 
 @rule("P-1.5.23")

@@ -255,9 +255,17 @@ def managers_are_lost_at_the_threshold(stage: Stage) -> None:
 def lost_managers_are_no_longer_listed(stage: Stage) -> None:
     side = stage.side(heartbeat_threshold=1)
     stage.manager(side).enlist(side)
-    wait_until(lambda: side.managers() == [], 1 + PATIENCE_S, "it is not listed any more")
-    packages = side.command("MANAGERS_PACKAGES")
-    assert packages == {}, f"MANAGERS_PACKAGES has {packages!r}"
+    beats = stage.manager(side, "beats").enlist(side)
+
+    def is_gone() -> bool:
+        beats.beat()
+        return side.row() is None
+
+    wait_until(is_gone, 1 + PATIENCE_S, "it is not listed any more")
+    for what in ("MANAGERS_PACKAGES", "MANAGERS"):
+        told = side.command(what)
+        names = [each if what == "MANAGERS_PACKAGES" else each["manager"] for each in told]
+        assert names == ["beats"], f"{what} has {names}"
 
 
 @rule("P-1.8.7")
