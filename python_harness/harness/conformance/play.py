@@ -32,7 +32,7 @@ HOLDS, BROKEN, NOT_TRIED = "holds", "broken", "not tried"
 AT_ONCE = 4
 
 
-# The local time of all parties, so that one that writes UTC instead is seen.
+# The local time zone of all parties. It is not UTC, so that times written in UTC are detected.
 NOT_UTC = "XXX-05:30"
 
 
@@ -95,7 +95,7 @@ def _tried(check: Check, workdir: Path, command: list[str], dialect: Dialect) ->
     try:
         check.play(stage)
         stage.check_alive()
-        # What the deadline ended has not ended by itself.
+        # A process that the deadline killed did not exit on its own.
         assert not stage.over, "it was stopped"
     except Untried as reason:
         state, detail = NOT_TRIED, str(reason)
@@ -135,7 +135,7 @@ def main() -> None:
     processes.become_subreaper()
     os.environ["TZ"] = NOT_UTC
     time.tzset()
-    # A shell's background jobs ignore it, and what they start does so, too (P-1.13.5).
+    # Background jobs of a shell ignore SIGINT, and their children inherit that (P-1.13.5).
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def tell(outcome: Outcome) -> None:

@@ -37,8 +37,8 @@ from harness.machine.waiting import wait_until
 
 PATIENCE_S = 8.0
 START_S = 30.0
-# Once a start was awaited in vain, and while none has come: so that a command that hangs is told so
-# in minutes.
+# A shorter deadline once a start has failed and none has succeeded: so a command that hangs is
+# reported within minutes.
 START_AGAIN_S = 4.0
 
 # Seconds to listen for an unwanted message, where no later message is due.
@@ -52,7 +52,7 @@ class Untried(Exception):
 
 
 class Starts:
-    """What became of the starts so far, of all rules."""
+    """The outcome of all starts so far, over all rules."""
 
     succeeded = False
     was_in_vain = False
@@ -182,7 +182,7 @@ class Side(FakeSubmitSide):
         return self._worker_port
 
     def connects_or_ends(self, process: subprocess.Popen, within_s: float = START_S) -> bool:
-        """Whether the command channel was connected within that time, before the process ended."""
+        """Whether the command channel connected within that time and before the process ended."""
         end = time.monotonic() + within_s
         while not self.commands.poll(50, zmq.POLLOUT):
             if process.poll() is not None or time.monotonic() > end:
@@ -317,7 +317,8 @@ class Manager(FakeManager):
         return frame
 
     def tasks(self, count: int, within_s: float = PATIENCE_S) -> list[dict]:
-        """Exactly so many, in the order of arrival; an echo between them is P-1.5.3's question."""
+        """Returns exactly this many tasks in the order of arrival. Echoes between them are the
+        subject of P-1.5.3."""
         end = time.monotonic() + within_s
         while len(self.waiting) < count:
             batch = pickle.loads(self.receive(max(0.0, end - time.monotonic())))
@@ -328,7 +329,7 @@ class Manager(FakeManager):
         return taken
 
     def gets(self, task: dict) -> None:
-        """This one is the next that it is given; whether it is unchanged is P-1.4.2's question."""
+        """Fails unless this task is the next one dispatched. P-1.4.2 checks that it is unchanged."""
         (came,) = self.tasks(1)
         assert came["task_id"] == task["task_id"], f"task {came['task_id']} came"
 

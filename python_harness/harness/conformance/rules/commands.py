@@ -20,13 +20,13 @@ OTHER_PYTHON = {"python_v": "2.7.18"}
 
 
 def near_parsl() -> list[str]:
-    """Other releases, though not by much; the last one has the same numbers."""
+    """Releases that differ little from the right one; the last has the same numbers."""
     month, _, day = registration("")["parsl_v"].rpartition(".")
     return [f"{month}.{int(day) + 1}", f"{month}.0{day}"]
 
 
 def near_python() -> list[str]:
-    """Other minor versions; the text of one begins as this one's does."""
+    """Other minor versions. The text of one of them begins with the text of the right one."""
     major, minor, patch = registration("")["python_v"].split(".")
     return [f"{major}.{int(minor) + 1}.{patch}", f"{major}.{minor}0.{patch}"]
 
@@ -34,7 +34,7 @@ def near_python() -> list[str]:
 THRESHOLD_S = 2
 # Time limit for a reply; a longer wait would visibly block an executor's threads.
 REPLY_S = 5.0
-# Between a clock that can be set and one that cannot.
+# Tolerance between the wall clock and the monotonic clock.
 CLOCKS_DIFFER_S = 0.05
 
 
@@ -106,7 +106,7 @@ def parsl_is_compared_without_the_check(stage: Stage) -> None:
 @rule("P-1.9.7")
 def sends_what_waits(stage: Stage) -> None:
     count = 1500
-    # The executor takes nothing off its connection while it does not read.
+    # The executor reads nothing from its connection at this point.
     side = stage.side(results_read_ahead=1, logging_level=20)
     manager = stage.manager(side).enlist(side, max_capacity=count)
     side.tasks_of(count)

@@ -70,7 +70,7 @@ def no_echo_without_a_heartbeat(stage: Stage) -> None:
     manager.gets(task)
     manager.answer(task["task_id"])
     side.result_raw()
-    # Most of the threshold, in which a peer that beats would have to do so.
+    # Most of the threshold: an interchange that sends heartbeats unasked would send one by then.
     manager.hears_nothing(1.5)
 
 

@@ -97,7 +97,7 @@ def the_hub_may_be_absent(stage: Stage) -> None:
     side.hub_context.destroy(linger=0)
     side.hub = side.hub_context = None
     side.start()
-    # More reports than a high-water mark of 1000 messages would let wait.
+    # More reports than fit below a high-water mark of 1000 messages.
     count = 1100
     manager = stage.manager(side).enlist(side, max_capacity=count)
     side.tasks_of(count)

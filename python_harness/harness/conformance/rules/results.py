@@ -160,7 +160,7 @@ def one_result_for_two_of_one_id(stage: Stage) -> None:
 @rule("P-1.7.12")
 def keeps_results_for_the_slow(stage: Stage) -> None:
     count = 3000
-    # The executor takes nothing off its connection while it does not read.
+    # The executor reads nothing from its connection at this point.
     side = stage.side(results_read_ahead=1, logging_level=20)
     manager = stage.manager(side).enlist(side, max_capacity=count)
     side.tasks_of(count)

@@ -27,7 +27,7 @@ def garble(cert_dir: Path) -> None:
     path.write_text(re.sub('".*"', '"no key"', path.read_text()))
 
 
-# How a certificate directory loses its keys.
+# Ways to make a certificate directory unusable.
 SPOILT: dict[str, Callable[[Path], object]] = {
     "a certificate directory without the server's key": lambda place: os.unlink(
         place / "server.key_secret"
@@ -62,7 +62,8 @@ def encrypts(stage: Stage) -> None:
 
 
 def secret_key(side: Side) -> bytes:
-    """Of the server; two keys of five hold the sign that separates keys from their names."""
+    """Writes the server's certificate. Two of five such keys contain `=`, which also separates a
+    key from its name."""
     return zmq.auth.load_certificate(os.path.join(side.cert_dir, "server.key_secret"))[1]
 
 

@@ -41,7 +41,7 @@ NO_CONFIGURATION = {
 }
 
 
-# What a session has in its environment, and a job of a batch system may lack.
+# Variables of a login session that a batch job may lack.
 OF_A_SESSION = {"HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "TMPDIR", "PWD", "OLDPWD"}
 
 
@@ -76,7 +76,8 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def taken_but_the_last(count: int):
-    """The first of so many ports in a row; another program has all of them but the last."""
+    """Returns the first of this many ports in a row. Another program uses all of them but the
+    last."""
     for _ in range(100):
         with contextlib.ExitStack() as held:
             first = held.enter_context(taken_port())
@@ -103,7 +104,7 @@ def has_ipv6() -> bool:
 
 
 def half_configured(stage: Stage, side: Side) -> tuple[subprocess.Popen, bytes]:
-    """A process that has read the first half of its configuration, and the second half."""
+    """Returns a process that has read the first half of its configuration, and the second half."""
     raw = pickle.dumps(side.config())
     half = len(raw) // 2
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -148,7 +149,7 @@ def is_quiet(stage: Stage) -> None:
     with open(said, "wb") as stdout:
         side.start(stdout=stdout)
     manager = stage.manager(side).enlist(side, max_capacity=0)
-    # What an interchange may complain of, and in the end a manager that is lost.
+    # Events that an interchange may warn about; the last one is a lost manager.
     for frames in ([b"no pickle"], [b"", b""], [pickle.dumps({"type": "of tomorrow"})]):
         manager.send_frames(*frames)
     manager.answer(10**6)
@@ -243,7 +244,7 @@ def answers_a_start_that_it_refuses(stage: Stage) -> None:
 
 
 def no_port(reply: bytes) -> bool:
-    """Whether this refuses a start."""
+    """Whether the interchange refuses to start with this configuration."""
     try:
         return not isinstance(pickle.loads(reply), int)
     except Exception:

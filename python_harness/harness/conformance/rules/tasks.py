@@ -28,7 +28,7 @@ RICH_CONTEXT = {
 # Number of attempts to have several tasks wait at once before the first of them is dispatched.
 ROUNDS = 5
 
-# Beyond what buffers take, and a high-water mark of 1000 messages.
+# More than the buffers hold, and more than a high-water mark of 1000 messages.
 SLOW_READER_GETS = 2000
 
 
@@ -187,7 +187,7 @@ def without_priority_last(stage: Stage) -> None:
 
 @rule("P-1.4.9")
 def priorities_are_any_numbers(stage: Stage) -> None:
-    # Neighbours, the greater one first: each of them is told from the other one.
+    # Neighbouring numbers, the greater one first: they must not be confused.
     odd = [10**30, -1, 0.75, 0.5, True, 2**70 + 1, 2**70, -2.25, -2.5, 2**53 + 1, 2**53, 7]
     ordered(stage, odd, sorted(odd))
 
@@ -282,12 +282,12 @@ def large_tasks(stage: Stage) -> None:
 @rule("P-1.4.18")
 def keeps_batches_for_the_slow(stage: Stage) -> None:
     side = stage.side(logging_level=20)
-    # It takes nothing off its connection while it does not read.
+    # The manager reads nothing from its connection at this point.
     slow = stage.manager(side, "slow", read_ahead=1, receive_buffer_bytes=1 << 16)
     slow.enlist(side, max_capacity=SLOW_READER_GETS)
     sent = []
     for _ in range(SLOW_READER_GETS):
         sent.append(side.task(b"x" * (16 << 10))["task_id"])
-        # So that batches are small, and many.
+        # A small capacity makes many small batches.
         side.command("CONNECTED_BLOCKS")
     assert ids(slow.tasks(SLOW_READER_GETS)) == sent, "other tasks came"
