@@ -329,7 +329,7 @@ class Manager(FakeManager):
         return taken
 
     def gets(self, task: dict) -> None:
-        """Fails unless this task is the next one dispatched. P-1.4.2 checks that it is unchanged."""
+        """Fails unless this task is dispatched next. P-1.4.2 checks that it is unchanged."""
         (came,) = self.tasks(1)
         assert came["task_id"] == task["task_id"], f"task {came['task_id']} came"
 
