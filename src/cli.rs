@@ -14,7 +14,7 @@ use tools::Tool;
 /// The interchange of Parsl's HighThroughputExecutor: the broker between a Parsl program and its
 /// workers.
 ///
-/// It is not started by hand. HTEX starts it, and writes its configuration to its standard input:
+/// HTEX starts it, and writes the configuration to its standard input:
 /// HighThroughputExecutor(interchange_launch_cmd=["htex-interchange"])
 #[derive(Debug, Parser)]
 #[command(name = "htex-interchange", version, after_help = AFTER_HELP)]
@@ -41,8 +41,8 @@ pub struct Arguments {
     #[arg(long, value_name = "VERSION")]
     pub parsl_version: Option<String>,
 
-    /// What serves a Parsl that is newer than every release that this program was tested with.
-    /// serve: this program, with a WARNING and a note of `status`. stock: that Parsl's own
+    /// Which program serves a Parsl that is newer than every release that this program was tested
+    /// with. serve: this program, with a WARNING and a note in `status`. stock: that Parsl's own
     /// interchange, which replaces this process and gets the same configuration.
     #[arg(long, value_name = "serve|stock", default_value = "serve", value_parser = newer_parsl)]
     pub newer_parsl: NewerParsl,
@@ -53,7 +53,7 @@ pub struct Arguments {
           value_parser = clap::value_parser!(u8).range(1..=IO_THREADS_MAX))]
     pub io_threads: u8,
 
-    /// Limit for queued tasks and for results that the executor has not taken. Above it no task is
+    /// Limit for queued tasks and for results that the executor has not read. Above it no task is
     /// accepted: tasks wait in the submit process. Default: a quarter of what the machine, control
     /// groups and `ulimit -v`, `-d` leave; the log shows it.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
@@ -64,17 +64,17 @@ pub struct Arguments {
     #[arg(long, value_name = "SECONDS", value_parser = some_seconds, allow_negative_numbers = true)]
     pub disconnect_grace: Option<Duration>,
 
-    /// How long to wait, after a manager is back, for the result of a task that may have been lost
-    /// with a connection, before the task fails. With `none` it stays in flight until its manager
-    /// ends. Default: the heartbeat threshold, 30 s, or three times the longest run of any task so
-    /// far, whichever is longest.
+    /// How long to wait, after a manager reconnected, for the result of a task that may have been
+    /// lost with the old connection. Then the task fails. With `none` the task stays in flight
+    /// until its manager ends. Default: the heartbeat threshold, 30 s, or three times the longest
+    /// run of any task so far, whichever is longest.
     #[arg(long, value_name = "SECONDS|none", value_parser = patience,
           allow_negative_numbers = true)]
     pub reconnect_patience: Option<PatienceChoice>,
 
     /// Serve metrics by HTTP at /metrics of this port, in the OpenMetrics format. A port alone is
-    /// served to this machine only; 0 is any free port, which the log and `status` show. Whoever
-    /// reaches the port may read them. Default: off.
+    /// served to this machine only; 0 is any free port, which the log and `status` show. Any
+    /// program that reaches the port can read the metrics. Default: off.
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = metrics_address)]
     pub metrics: Option<SocketAddr>,
 
@@ -96,7 +96,7 @@ pub struct Arguments {
     pub events_max_bytes: u64,
 
     /// Refuse to start without status, metrics and events as configured. Without this flag the run
-    /// goes on, and a WARNING and `status` show what it lacks.
+    /// continues, and a WARNING and `status` show what it lacks.
     #[arg(long)]
     pub strict: bool,
 
@@ -110,9 +110,9 @@ pub struct Arguments {
     #[arg(long, value_name = "MB", value_parser = above_zero, allow_negative_numbers = true)]
     pub memory_per_worker_mb: Option<f64>,
 
-    /// How long after its start the batch system ends a manager that has no drain time: tasks with
-    /// a `running_time_min` go where enough of it is left. The package's executor sets its
-    /// provider's. Default: never.
+    /// How long after its start the batch system ends a manager that has no drain time. Tasks with
+    /// a `running_time_min` go only to managers with enough time left. The package's executor sets
+    /// the walltime of its provider. Default: never.
     #[arg(long, value_name = "SECONDS", value_parser = some_seconds, allow_negative_numbers = true)]
     pub walltime_s: Option<Duration>,
 
@@ -121,21 +121,23 @@ pub struct Arguments {
     #[arg(long, value_name = "soft|hard", default_value = "soft", value_parser = routing)]
     pub task_type_routing: RoutingChoice,
 
-    /// Hold a manager that fails all its tasks, faster than others complete theirs, while others do
-    /// not fail: it gets no more tasks. Without this flag such a manager is only reported.
+    /// Hold a manager that fails all its tasks, faster than other managers complete theirs, while
+    /// those do not fail. A held manager gets no more tasks. Without this flag such a manager is
+    /// only reported.
     #[arg(long)]
     pub hold_failing_managers: bool,
 
-    /// Continue in another process, with all tasks and managers, when this one is killed or stops
-    /// on an internal error. For the executor of the Python package htex_interchange, which sets
-    /// it with `survive=True`; any other executor sees the end of the interchange as without this
-    /// flag.
+    /// Continue in another process, with all tasks and managers, when this process is killed or
+    /// stops on an internal error. Only the executor of the Python package htex_interchange
+    /// supports this, and sets the flag with `survive=True`; with any other executor the flag has
+    /// no effect.
     #[arg(long)]
     pub survive: bool,
 
-    /// Never send a manager more tasks than its capacity. Without it, a manager gets a task in
-    /// place of each one that may have been lost when an interchange was killed (`--survive`). For
-    /// MPI, whose scheduler loses results when it has two tasks more than workers.
+    /// Never send a manager more tasks than its capacity. Without this flag, a manager gets a
+    /// replacement for each task that may have been lost when an interchange was killed
+    /// (`--survive`). For MPI, whose scheduler loses results when it has two more tasks than
+    /// workers.
     #[arg(long)]
     pub exact_capacity: bool,
 
@@ -187,15 +189,16 @@ pub enum RoutingChoice {
 /// all messages.
 const IO_THREADS_MAX: i64 = 16;
 
-const AFTER_HELP: &str = "Exit status: 0 told to end, or the submit side has ended; 1 refused to \
-    start, with the reason on stderr, in the log and in parsl.load(); 2 wrong arguments, or \
-    started by hand; 3 a manager has other versions of Python or Parsl; 70 an internal error.";
+const AFTER_HELP: &str = "Exit status: 0 ended by SIGTERM, or after the end of the submit side; 1 \
+    refused to start, with the reason on stderr, in the log and in parsl.load(); 2 wrong \
+    arguments, or started by hand; 3 a manager has other versions of Python or Parsl; 70 an \
+    internal error.";
 
 const BY_HAND: &str = "\
 htex-interchange brokers tasks between a Parsl program and its workers.
-It is started by Parsl, not by hand:
+Parsl starts it; do not start it by hand:
     HighThroughputExecutor(interchange_launch_cmd=[\"htex-interchange\"])
-By hand there are these tools, each with --help:
+These tools are for use by hand; each has --help:
 ";
 
 /// Disables colours on a dumb terminal, even where clap would enable them for a CI.

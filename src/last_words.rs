@@ -42,7 +42,8 @@ pub(crate) fn say(
     );
     if let Ok(config) = raw.check() {
         let reason = format!(
-            "htex-interchange {how}; what it had not handed on is lost{not_again}. Its log: {}",
+            "htex-interchange {how}; tasks and results that it had not forwarded are \
+             lost{not_again}. Its log: {}",
             config.logging.logdir.join("interchange.log").display()
         );
         let submit_process = submit_process(&config.submit_side);
@@ -88,7 +89,10 @@ pub(crate) fn tell(
             .say()
         });
     if let Err(error) = told {
-        codes::log!(LOSS_UNDELIVERED, "Could not notify anybody: {error}");
+        codes::log!(
+            LOSS_UNDELIVERED,
+            "Could not notify the executor and the managers: {error}"
+        );
     }
 }
 

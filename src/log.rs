@@ -39,14 +39,16 @@ pub(crate) fn start_log(wanted: &Logging) -> Result<LogGuard, LogError> {
             format: Some(format),
             level,
         } => LogSpec::file_logging(logdir, format, *level).unwrap_or_else(|error| {
-            warning = Some(format!("Parsl's own line format is used: {error}"));
+            warning = Some(format!(
+                "The configured line format cannot be used, and Parsl's own format is used: {error}"
+            ));
             LogSpec::parsl_file(logdir, *level)
         }),
         LoggingKind::Json { level } => LogSpec::json_logging(logdir, *level),
         LoggingKind::Noop => LogSpec::noop(),
         LoggingKind::Unknown { class, level } => {
             warning = Some(format!(
-                "The log configuration {class} can only be run by Python; the default log is used"
+                "Only Python can run the log configuration {class}; the default log is used"
             ));
             LogSpec::parsl_file(logdir, *level)
         }

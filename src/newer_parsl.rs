@@ -48,25 +48,26 @@ pub(crate) fn hand_over_if_newer(
     let Some(parsl) = found.parsl.as_ref().map(|known| &known.version) else {
         codes::log!(
             PARSL_UNKNOWN,
-            "Could not find the release of the submit side's Parsl; serving it here"
+            "Could not detect the Parsl release of the submit side; htex-interchange serves it"
         );
         return;
     };
     if standing(parsl) != Standing::Newer {
         return;
     }
-    let newer = format!("Parsl {parsl} is newer than {NEWEST_TESTED}, which is tested");
+    let newer = format!("Parsl {parsl} is newer than {NEWEST_TESTED}, the newest tested release");
     if std::env::var_os(HANDED_OVER).is_some() {
         codes::log!(
             PARSL_NEWER,
-            "{newer}, but its own interchange leads back here; serving it here"
+            "{newer}, but its own interchange command starts htex-interchange again; \
+             htex-interchange serves it"
         );
         return;
     }
     let Some(own) = own_interchange(&hints, &found) else {
         codes::log!(
             PARSL_NEWER,
-            "{newer}, but no interchange of its own was found; serving it here"
+            "{newer}, but its own interchange was not found; htex-interchange serves it"
         );
         return;
     };
@@ -87,7 +88,7 @@ pub(crate) fn hand_over_if_newer(
     }
     codes::log!(
         HAND_OVER_FAILED,
-        "Could not start {}; serving Parsl here: {error}",
+        "Could not start {}; htex-interchange serves Parsl: {error}",
         shown(&own)
     );
 }

@@ -64,7 +64,8 @@ pub(crate) fn refuse(
     if is_restart && matches!(reason, RefusedStart::EventLoop(OpenError::StarterGone)) {
         codes::log!(
             SUBMIT_SIDE_GONE,
-            "The submit process ended while no interchange served it: nobody is left to serve"
+            "The submit process ended while the interchange was restarting: no process is left to \
+             serve"
         );
         if let Some(log) = log {
             log.flush_for(logging::EXIT_FLUSH);
@@ -73,7 +74,7 @@ pub(crate) fn refuse(
     }
     let (line, status) = match is_restart {
         true => (
-            format!("htex-interchange could not go on: {reason}"),
+            format!("htex-interchange could not continue: {reason}"),
             exit::BROKEN,
         ),
         false => (line_about(reason), exit::REFUSED),
@@ -143,7 +144,7 @@ fn tell_submit_side(line: &str, side: Option<&SubmitSide>) {
             Ok(true) => codes::log!(REFUSAL_DELIVERED, "The submit side was notified"),
             Ok(false) => codes::log!(
                 REFUSAL_UNDELIVERED,
-                "The submit side did not ask, and was not notified"
+                "The submit side sent no command, and could not be notified"
             ),
             Err(error) => codes::log!(
                 REFUSAL_UNDELIVERED,

@@ -17,7 +17,7 @@ pub(crate) struct SelectorError {
 
 #[derive(Debug, thiserror::Error)]
 enum SelectorProblem {
-    #[error("there is no Python to run it with")]
+    #[error("no Python was found to run it")]
     NoPython,
     #[error(transparent)]
     Helper(#[from] SelectorHelperError),

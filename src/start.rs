@@ -133,7 +133,8 @@ fn told(kept: io::Result<Kept>) -> Option<Kept> {
     match kept {
         Ok(kept) => {
             info!(
-                "Process {} is the keeper of this one, and notifies everybody if it is killed",
+                "Process {} is the keeper: if this process is killed, it notifies the executor and \
+                 the managers",
                 kept.keeper()
             );
             Some(kept)
@@ -141,7 +142,8 @@ fn told(kept: io::Result<Kept>) -> Option<Kept> {
         Err(error) => {
             codes::log!(
                 KEEPER_UNAVAILABLE,
-                "Without a keeper: if this process is killed, nobody notifies the executor: {error}"
+                "Running without a keeper: if this process is killed, the executor is not \
+                 notified: {error}"
             );
             None
         }

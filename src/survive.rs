@@ -54,13 +54,14 @@ pub(crate) fn settled(
         .inspect(|_| {
             codes::log!(
                 SURVIVE_ON,
-                "If this process is killed, another one takes over"
+                "If this process is killed, another process takes over"
             )
         })
         .inspect_err(|reason| {
             codes::log!(
                 SURVIVE_OFF,
-                "--survive: this run does not survive the end of its broker: {reason}"
+                "--survive is not in effect: this run ends when its interchange process ends: \
+                 {reason}"
             );
         })
         .ok()
@@ -88,11 +89,15 @@ enum Hindrance {
 impl fmt::Display for Hindrance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Executor => {
-                f.write_str("only an executor of the Python package htex_interchange can go on")
-            }
-            Self::Keeper => f.write_str("it has no keeper"),
-            Self::Memory(error) => write!(f, "there is no memory that outlives it: {error}"),
+            Self::Executor => f.write_str(
+                "only the executor of the Python package htex_interchange can continue with \
+                 another process",
+            ),
+            Self::Keeper => f.write_str("the interchange has no keeper process"),
+            Self::Memory(error) => write!(
+                f,
+                "no memory can be allocated that outlives the process: {error}"
+            ),
         }
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn version_finder(hints: Hints) -> FindVersions {
         if let Some(python) = &found.python {
             codes::log!(
                 VERSIONS_FOUND,
-                "The submit side has Python {}, by {}",
+                "The submit side has Python {}, according to {}",
                 python.version,
                 python.source
             );
@@ -44,7 +44,7 @@ pub(crate) fn version_finder(hints: Hints) -> FindVersions {
         if let Some(parsl) = &found.parsl {
             codes::log!(
                 VERSIONS_FOUND,
-                "The submit side has Parsl {}, by {}",
+                "The submit side has Parsl {}, according to {}",
                 parsl.version,
                 parsl.source
             );
@@ -52,8 +52,8 @@ pub(crate) fn version_finder(hints: Hints) -> FindVersions {
                 codes::log!(
                     PARSL_NEWER,
                     "Parsl {} is newer than {NEWEST_TESTED}, the newest release that \
-                     htex-interchange {} was tested with. It is served as that one is; \
-                     --newer-parsl stock has its own interchange serve",
+                     htex-interchange {} was tested with. It is served like that release; with \
+                     --newer-parsl stock, its own interchange serves it",
                     parsl.version,
                     env!("CARGO_PKG_VERSION")
                 );

@@ -30,14 +30,14 @@ use fault::{Fault, Faults};
 use pass::PassThrough;
 use sockets::Sockets;
 
-/// The least that a pass-through on libzmq does for Parsl's managers.
+/// A pass-through on libzmq that does the least work possible for Parsl's managers.
 #[derive(Parser)]
 #[command(name = "floor")]
 struct Arguments {
-    /// One thing to do wrong, once.
+    /// The fault to make, once: a test of the load program's checks.
     #[arg(long)]
     fault: Option<Fault>,
-    /// cargo says this when it runs benches; there is nothing to run here.
+    /// Ignored: cargo passes this flag when it runs benches.
     #[arg(long, hide = true)]
     bench: bool,
 }

@@ -11,95 +11,95 @@ const WINDOW_MAX: u64 = 2 * 8192 * 32;
 /// Smallest default window: below it, a turn of the interchange has too few messages.
 const WINDOW_MIN: u64 = 512;
 
-/// Plays the submit side and N managers against an interchange, and checks what it measures.
+/// Simulates the submit side and N managers of an interchange, measures it, and checks its answers.
 #[derive(Parser, Debug, Clone)]
 #[command(name = "load")]
 pub(crate) struct Arguments {
     /// What to measure.
     #[arg(long)]
     pub scenario: Scenario,
-    /// How many managers connect.
+    /// Number of managers.
     #[arg(long, default_value_t = 4)]
     pub managers: usize,
-    /// Tasks that a manager holds at most (its max_capacity).
+    /// Largest number of tasks that a manager holds (its max_capacity).
     #[arg(long, default_value_t = 16)]
     pub slots: usize,
-    /// Tasks that are measured; those that warm up and run out are extra.
+    /// Number of measured tasks. Tasks before and after the measurement are extra.
     #[arg(long, default_value_t = 100_000)]
     pub tasks: u64,
-    /// Size of a task's buffer, at least 16.
+    /// Size of a task's buffer in bytes, at least 16.
     #[arg(long, default_value_t = 1024)]
     pub bytes: usize,
-    /// Size of a result's value, at least 16; default 16, in `payload` the same as --bytes.
+    /// Size of a result's value in bytes, at least 16. Default: 16; in `payload`, that of --bytes.
     #[arg(long)]
     pub result_bytes: Option<usize>,
-    /// Everything through CURVE, as HTEX does by default.
+    /// Encrypt all connections with CURVE, as HTEX does by default.
     #[arg(long)]
     pub encrypted: bool,
     /// Priorities in the tasks' resource specifications.
     #[arg(long, default_value = "none")]
     pub priorities: Priorities,
-    /// Do not check the order of tasks: for a pass-through that knows no priorities.
+    /// Do not check the order of tasks, for a pass-through program without priorities.
     #[arg(long)]
     pub unordered: bool,
-    /// Most tasks that are outstanding at once; 0 for twice the slots, within 512 and 524,288.
+    /// Largest number of outstanding tasks. 0: twice the number of slots, but 512 to 524,288.
     #[arg(long, default_value_t = 0)]
     pub window: u64,
-    /// All contents, priorities and names derive from it.
+    /// Seed for all contents, priorities and names.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// How long the idle phases of `managers` and `idle` last, in seconds.
+    /// Length of the idle phases of `managers` and `idle`, in seconds.
     #[arg(long, default_value_t = 10.0)]
     pub duration_s: f64,
     /// A manager's heartbeat period, in seconds.
     #[arg(long, default_value_t = 30.0)]
     pub heartbeat_s: f64,
-    /// How long nothing may come while something is due, in seconds.
+    /// Seconds to wait for an expected message before the run fails.
     #[arg(long, default_value_t = 30.0)]
     pub patience_s: f64,
-    /// How long after a drain the memory is read again, in seconds.
+    /// Seconds from the last result of `backlog` to the second measurement of memory.
     #[arg(long, default_value_t = 5.0)]
     pub settle_s: f64,
-    /// Pins this program and the interchange to one processor, counted from 0.
+    /// Pin this program and the interchange to this processor, counted from 0.
     #[arg(long)]
     pub pin: Option<usize>,
-    /// libzmq's I/O threads on the managers' side.
+    /// Number of libzmq's I/O threads for the managers.
     #[arg(long, default_value_t = 1)]
     pub io_threads: u32,
-    /// The submit side's release of Parsl, for the registrations; without it none is checked.
+    /// The submit side's Parsl release, for the registrations. Default: no version check.
     #[arg(long, requires = "python_version")]
     pub parsl_version: Option<String>,
     /// The submit side's Python, as x.y.z.
     #[arg(long, requires = "parsl_version")]
     pub python_version: Option<String>,
-    /// The interchange, as HTEX would start it.
+    /// The command that starts the interchange, as HTEX uses it.
     #[arg(last = true, required = true)]
     pub command: Vec<OsString>,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scenario {
-    /// A window of outstanding tasks over a few managers.
+    /// A few managers, with a limited number of outstanding tasks.
     Throughput,
-    /// One task outstanding, and the same without an interchange in between.
+    /// One outstanding task at a time, and the same without an interchange in between.
     Latency,
-    /// Many managers: all connect at once, then rest, then work.
+    /// Many managers: all connect at once, then are idle, then work.
     Managers,
-    /// Everything is queued before the first manager comes, and then drained.
+    /// All tasks are queued before the first manager connects, and then dispatched.
     Backlog,
     /// Large tasks and results of the same size.
     Payload,
-    /// Managers that only beat.
+    /// Managers that only send heartbeats.
     Idle,
-    /// From the launch to the first answer.
+    /// Time from the launch to the first answer.
     Start,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Priorities {
-    /// The tasks name none.
+    /// Tasks without priorities.
     None,
-    /// One of a thousand, each as likely.
+    /// Each task has a random priority, one of 1,000.
     Random,
 }
 
@@ -148,11 +148,11 @@ impl Arguments {
         let least = super::pattern::BYTES_MIN;
         if self.bytes < least || self.result_bytes() < least {
             return Err(format!(
-                "--bytes and --result-bytes must be {least} at least"
+                "--bytes and --result-bytes must be at least {least}"
             ));
         }
         if self.slots == 0 || (self.managers == 0 && self.needs_managers()) {
-            return Err("--managers and --slots must be 1 at least".to_owned());
+            return Err("--managers and --slots must be at least 1".to_owned());
         }
         Ok(())
     }

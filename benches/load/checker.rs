@@ -84,14 +84,16 @@ impl Checker {
             ));
         }
         if self.seen.insert(id) != Some(true) {
-            return violation(format!("task {id} came twice"));
+            return violation(format!("task {id} arrived twice"));
         }
         if !self.pattern.is(Kind::Task, id, task.buffer.of(message)) {
-            return violation(format!("the buffer of task {id} is not what was submitted"));
+            return violation(format!(
+                "the buffer of task {id} differs from the submitted one"
+            ));
         }
         if task.priority != priority_of(self.priorities, self.seed, id) {
             return violation(format!(
-                "the priority of task {id} is not what was submitted"
+                "the priority of task {id} differs from the submitted one"
             ));
         }
         self.order.check(id, last, self.received, capacity)?;

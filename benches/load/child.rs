@@ -34,7 +34,7 @@ impl Interchange {
     /// Starts the command and writes the configuration to its standard input.
     pub(crate) fn launch(command: &[OsString], config: &[u8], command_port: u16) -> Outcome<Self> {
         let Some((program, arguments)) = command.split_first() else {
-            return failure("there is no command");
+            return failure("no command for the interchange was given");
         };
         let mut command = Command::new(program);
         // Standard output of this program is for the result alone.
@@ -85,7 +85,7 @@ impl Interchange {
     /// A violation if it has ended without being told to.
     pub(crate) fn check_running(&mut self) -> Outcome<()> {
         match self.process.try_wait()? {
-            Some(status) => violation(format!("the interchange ended by itself: {status}")),
+            Some(status) => violation(format!("the interchange ended unexpectedly: {status}")),
             None => Ok(()),
         }
     }
@@ -106,7 +106,7 @@ impl Interchange {
             std::thread::sleep(LOOK_EVERY);
         }
         violation(format!(
-            "it still runs {} s after SIGTERM",
+            "the interchange still runs {} s after SIGTERM",
             END_WITHIN.as_secs()
         ))
     }

@@ -254,7 +254,7 @@ impl Context {
         for (option, value) in options {
             // SAFETY: the context is open, and the options are those of zmq.h.
             if unsafe { zmq_sys::zmq_ctx_set(context, option as c_int, value) } != 0 {
-                return failure(format!("libzmq does not take {value} for option {option}"));
+                return failure(format!("libzmq rejects {value} for option {option}"));
             }
         }
         Ok(Self(context))

@@ -47,7 +47,7 @@ pub(crate) fn round_trips_us(session: &mut Session, count: u64) -> Outcome<Vec<f
         let reply = receive(&socket, session)?;
         if session.pattern.read_result(&reply) != Some(id) {
             return violation(format!(
-                "a direct result for task {id} is not what was sent"
+                "the direct result of task {id} differs from the sent one"
             ));
         }
         taken_us.push(sent.elapsed().as_secs_f64() * 1e6);
@@ -67,7 +67,7 @@ fn receive(socket: &Socket, session: &mut Session) -> Outcome<zmq::Message> {
         }
         session.managers.shared.check()?;
         if begin.elapsed() > session.arguments.patience() {
-            return violation("a manager does not answer directly");
+            return violation("a manager does not answer a direct message");
         }
     }
 }

@@ -62,7 +62,7 @@ fn main() {
     {
         // `cargo test` and `cargo bench` start the program without `--scenario`.
         self_test::run();
-        eprintln!("load: its own checks are right; --help tells how to measure");
+        eprintln!("load: its self-test passed; see --help for measurements");
         return;
     }
     let arguments = Arguments::parse_from(words);
@@ -90,13 +90,15 @@ fn main() {
 /// because both inherit the settings.
 fn prepare(arguments: &Arguments) -> Outcome<()> {
     if arguments.heartbeat_period() >= words::HEARTBEAT_THRESHOLD {
-        return failure("with such heartbeats every manager would be lost");
+        return failure(
+            "--heartbeat-s must be shorter than the heartbeat threshold, or all managers are lost",
+        );
     }
     let needed = arguments.managers as u64 * DESCRIPTORS_PER_MANAGER + DESCRIPTORS_EXTRA;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if setrlimit(Resource::RLIMIT_NOFILE, hard.max(needed), hard.max(needed)).is_err() {
         return failure(format!(
-            "{needed} descriptors are needed, and the limit is {hard} (ulimit -Hn)"
+            "{needed} descriptors are needed, but the limit is {hard} (ulimit -Hn)"
         ));
     }
     if let Some(processor) = arguments.pin {

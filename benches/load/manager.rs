@@ -97,17 +97,21 @@ impl Manager {
             Ok(Read::Tasks(tasks)) => tasks,
             Ok(Read::Number(words::HEARTBEAT_CODE)) => return Ok(self.take_echo()),
             Ok(Read::Number(words::SHUTDOWN_CODE)) => {
-                return violation(format!("manager {name} was told to exit"));
+                return violation(format!("manager {name} received an exit message"));
             }
             Ok(Read::Number(number)) => {
                 return violation(format!("manager {name} received the number {number}"));
             }
-            Err(why) => return Err(Trouble::Violation(format!("to manager {name}: {why}"))),
+            Err(why) => {
+                return Err(Trouble::Violation(format!(
+                    "message to manager {name}: {why}"
+                )));
+            }
         };
         if self.held.len() + tasks.len() > slots {
             let count = self.held.len() + tasks.len();
             return violation(format!(
-                "manager {name} has {slots} slots, and holds {count} tasks"
+                "manager {name} has {slots} slots, but holds {count} tasks"
             ));
         }
         if tasks.is_empty() {

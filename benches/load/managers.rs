@@ -66,7 +66,7 @@ impl Managers {
     }
 
     pub(crate) fn order(&self, order: Order) -> Outcome<()> {
-        let gone = |_| Trouble::Failure("the managers' thread is gone".to_owned());
+        let gone = |_| Trouble::Failure("the managers' thread has ended".to_owned());
         self.orders.send(order).map_err(gone)?;
         rustix::io::write(&*self.wake, &1_u64.to_ne_bytes())?;
         Ok(())

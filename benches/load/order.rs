@@ -68,16 +68,16 @@ impl Order {
             && rank <= last
         {
             return violation(format!(
-                "task {id}, number {rank} in the order of dispatch, came to a manager after \
-                 number {last}"
+                "task {id}, number {rank} in the order of dispatch, reached a manager after number \
+                 {last}"
             ));
         }
         // All tasks of lower rank were dispatched before, so each was received or is in transit to
         // a free slot.
         if rank >= received + capacity {
             return violation(format!(
-                "task {id}, number {rank} in the order of dispatch, came when only {received} had \
-                 come and {capacity} can be on their way"
+                "task {id}, number {rank} in the order of dispatch, arrived too early: {received} \
+                 tasks had arrived before, and {capacity} can be in transit"
             ));
         }
         *last = Some(rank);

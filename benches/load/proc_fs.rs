@@ -37,7 +37,7 @@ impl Cpu {
             threads.insert(id, (name.trim().to_owned(), used, waited));
         }
         match threads.is_empty() {
-            true => failure(format!("the kernel tells no times of process {pid}")),
+            true => failure(format!("the kernel reports no CPU times of process {pid}")),
             false => Ok(Self { threads }),
         }
     }
@@ -146,7 +146,7 @@ impl Resident {
         };
         match (field("VmRSS"), field("VmHWM")) {
             (Some(now), Some(peak)) => Ok(Self { now, peak }),
-            _ => failure(format!("the kernel tells no memory of process {pid}")),
+            _ => failure(format!("the kernel reports no memory of process {pid}")),
         }
     }
 }

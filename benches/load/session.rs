@@ -167,7 +167,7 @@ impl Session {
         let listed = words::read_list_len(&reply);
         if listed != Some(count) {
             return violation(format!(
-                "{count} managers registered, and CONNECTED_BLOCKS has {listed:?}"
+                "{count} managers registered, but CONNECTED_BLOCKS lists {listed:?}"
             ));
         }
         let begin = self.managers.shared.first_connect();
@@ -243,8 +243,8 @@ impl Session {
             }
             if begin.elapsed() > self.arguments.patience() {
                 return violation(format!(
-                    "{outstanding} tasks are outstanding, {wanted} slots could be filled, and \
-                     {held} tasks are held"
+                    "{outstanding} tasks are outstanding, {wanted} slots could be filled, but \
+                     managers hold only {held} tasks"
                 ));
             }
             if !self.side.can_submit(goal) {
@@ -291,7 +291,9 @@ impl Session {
     pub(crate) fn check_managers(&mut self) -> Outcome<()> {
         let reply = self.side.ask("MANAGERS", &mut self.interchange)?;
         let Some(entries) = words::read_managers(&reply) else {
-            return Err(Trouble::Violation("MANAGERS cannot be read".to_owned()));
+            return Err(Trouble::Violation(
+                "the reply to MANAGERS cannot be read".to_owned(),
+            ));
         };
         let count = self.arguments.managers;
         let fit = entries.iter().filter(|one| one.is_active && one.tasks == 0);
@@ -301,7 +303,8 @@ impl Session {
         }
         let listed = entries.len();
         violation(format!(
-            "of {count} managers {listed} are listed, {fit} of them active and without tasks"
+            "of {count} managers, {listed} are listed, and {fit} of them are active and without \
+             tasks"
         ))
     }
 
@@ -313,7 +316,7 @@ impl Session {
         self.managers.shared.check()?;
         if received != submitted || answered != submitted {
             return violation(format!(
-                "{submitted} tasks were submitted, {received} came to managers, {answered} results \
+                "{submitted} tasks were submitted, {received} reached managers, {answered} results \
                  came back"
             ));
         }

@@ -181,8 +181,8 @@ impl SubmitSide {
 
     fn silence(&self, shared: &Shared) -> String {
         format!(
-            "nothing came for {} s: {} tasks were submitted, {} came to managers, {} results were \
-             sent, {} came back",
+            "no message arrived for {} s: {} tasks were submitted, {} reached managers, {} results \
+             were sent, {} came back",
             self.patience.as_secs_f64(),
             self.submitted,
             shared.received(),
@@ -213,7 +213,7 @@ impl SubmitSide {
             let Some(id) = self.pattern.read_result(&self.message) else {
                 let begin = self.message.escape_ascii().take(200).map(char::from);
                 let begin: String = begin.collect();
-                return violation(format!("this is no result that a manager sent: {begin}"));
+                return violation(format!("a result arrived that no manager sent: {begin}"));
             };
             self.note_answer(id)?;
         }
@@ -224,11 +224,11 @@ impl SubmitSide {
     pub(crate) fn note_answer(&mut self, id: u64) -> Outcome<()> {
         if id == 0 || id > self.submitted {
             return violation(format!(
-                "a result came for task {id}, which was not submitted"
+                "a result arrived for task {id}, which was not submitted"
             ));
         }
         if self.is_answered.insert(id) != Some(true) {
-            return violation(format!("the result of task {id} came twice"));
+            return violation(format!("the result of task {id} arrived twice"));
         }
         self.answered += 1;
         Ok(())
@@ -300,7 +300,7 @@ impl SubmitSide {
         self.collect(u64::MAX)?;
         match self.answered == answered {
             true => Ok(()),
-            false => violation("more results came than tasks were submitted"),
+            false => violation("more results arrived than tasks were submitted"),
         }
     }
 
@@ -308,7 +308,7 @@ impl SubmitSide {
     pub(crate) fn await_start(&self, interchange: &mut Interchange) -> Outcome<u16> {
         let reply = self.ask("WORKER_BINDS", interchange)?;
         let port = words::read_number(&reply).and_then(|port| u16::try_from(port).ok());
-        port.ok_or_else(|| Trouble::Failure("WORKER_BINDS was not answered by a port".to_owned()))
+        port.ok_or_else(|| Trouble::Failure("the reply to WORKER_BINDS is not a port".to_owned()))
     }
 }
 
@@ -333,7 +333,7 @@ pub(crate) fn port_of(socket: &Socket) -> Outcome<u16> {
     let port = endpoint.rsplit(':').next();
     match port.and_then(|port| port.trim_end_matches('\0').parse().ok()) {
         Some(port) => Ok(port),
-        None => failure("libzmq does not tell the port it bound"),
+        None => failure("libzmq does not report the port that it bound"),
     }
 }
 

@@ -99,8 +99,10 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="a real workflow through the binary")
-    demo.add_argument("--tasks", type=int, default=1000, help="simulations (default 1000)")
+    demo = commands.add_parser("demo", help="run a real workflow with the binary")
+    demo.add_argument(
+        "--tasks", type=int, default=1000, help="number of simulations (default 1000)"
+    )
 
     _add_tests(commands)
     _add_measurements(commands)
@@ -108,12 +110,16 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     _add_conformance(commands)
 
     # Only makes the command appear in the list of commands: `main` handles it before parsing.
-    commands.add_parser("report", help="a page with pictures of a run, from its events")
+    commands.add_parser("report", help="make an HTML page with charts of a run, from its events")
 
-    wheel = commands.add_parser("wheel", help="what pip installs, for clusters of long ago, too")
-    wheel.add_argument("--out", metavar="DIR", help="where it goes (target/wheels)")
+    wheel = commands.add_parser(
+        "wheel", help="build the wheel that pip installs, for old clusters too"
+    )
+    wheel.add_argument(
+        "--out", metavar="DIR", help="directory of the wheel (default: target/wheels)"
+    )
 
-    commands.add_parser("env", help="only make the environment; prints its Python")
+    commands.add_parser("env", help="only make the environment, and print the path of its Python")
 
     words: list[str] = []
     if arguments[:1] == ["conformance"] and "--" in arguments:
@@ -128,105 +134,133 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def _add_tests(commands: Commands) -> None:
-    test = commands.add_parser("test", help="everything that tests; more options go to pytest")
+    test = commands.add_parser("test", help="run all tests and checks; other options go to pytest")
     how_much = test.add_mutually_exclusive_group()
     how_much.add_argument("--long", action="store_true", help="also the tests marked `long`")
-    how_much.add_argument("--quick", action="store_true", help="what breaks first, in 3 minutes")
+    how_much.add_argument(
+        "--quick", action="store_true", help="the most sensitive tests, 3 minutes"
+    )
     test.add_argument(
         "--only",
         action="append",
         choices=["fmt", "ruff", "mypy", "clippy", "deny", "cargo", "build", "pytest"],
-        help="only this stage (repeatable)",
+        help="run only this stage (repeatable)",
     )
 
-    parsl = commands.add_parser("parsl-tests", help="Parsl's own tests: stock and ours in turn")
+    parsl = commands.add_parser(
+        "parsl-tests", help="run Parsl's own tests with stock and with ours"
+    )
     parsl.add_argument(
         "releases",
         nargs="*",
         metavar="RELEASE",
         help="a release, or the path of a source tree or a wheel (default: the newest supported)",
     )
-    parsl.add_argument("--quick", action="store_true", help="about a minute's worth of them")
+    parsl.add_argument("--quick", action="store_true", help="run about a minute of them")
 
-    window = commands.add_parser("window", help="makes a newer Parsl the newest supported one")
-    window.add_argument("release", metavar="RELEASE", help="as Parsl or PyPI writes it")
+    window = commands.add_parser("window", help="make a newer Parsl the newest supported one")
+    window.add_argument(
+        "release", metavar="RELEASE", help="its version, as Parsl or PyPI writes it"
+    )
     window.add_argument("--check", action="store_true", help="test it and change nothing")
 
-    fuzz = commands.add_parser("fuzz", help="what reads bytes of peers, under LLVM's fuzzer")
-    fuzz.add_argument("targets", nargs="*", metavar="TARGET", help="default: every one in turn")
-    fuzz.add_argument("--seconds", type=int, default=60, help="for each target (default 60)")
-    fuzz.add_argument("--keep", action="store_true", help="minimise what grew into tests/fuzz")
-    fuzz.add_argument("--seeds", action="store_true", help="only record tests/fuzz/seeds anew")
+    fuzz = commands.add_parser("fuzz", help="fuzz the parsers of messages with LLVM's fuzzer")
+    fuzz.add_argument(
+        "targets", nargs="*", metavar="TARGET", help="default: all, one after another"
+    )
+    fuzz.add_argument(
+        "--seconds", type=int, default=60, help="seconds for each target (default 60)"
+    )
+    fuzz.add_argument("--keep", action="store_true", help="minimise the new inputs into tests/fuzz")
+    fuzz.add_argument("--seeds", action="store_true", help="only record tests/fuzz/seeds again")
 
 
 def _add_conformance(commands: Commands) -> None:
     conformance = commands.add_parser(
         "conformance",
-        help="the protocol's rules, played to any interchange command",
+        help="test any interchange command against the protocol's rules",
         usage=f"{PROGRAM} conformance [options] -- COMMAND ...",
-        description="Which rules of guide/protocol the interchange holds that COMMAND starts, "
-        "which it breaks, and which cannot be tried; 1 if it breaks any.",
+        description="Shows which rules of guide/protocol the interchange that COMMAND starts "
+        "keeps, which it breaks, and which cannot be tested. Exits with 1 if it breaks any.",
     )
     conformance.add_argument(
-        "--release", metavar="R", help="whose dialect the peers speak (default: the newest)"
+        "--release", metavar="R", help="release whose dialect the peers use (default: the newest)"
     )
-    conformance.add_argument("--json", action="store_true", help="one document instead of lines")
+    conformance.add_argument(
+        "--json", action="store_true", help="print one JSON document instead of lines"
+    )
     conformance.add_argument(
         "--rule",
         action="append",
         default=[],
         metavar="NUMBER",
-        help="only this one, as P-1.4.2 (repeatable)",
+        help="test only this rule, such as P-1.4.2 (repeatable)",
     )
     conformance.add_argument(
-        "--vectors", metavar="DIR", help="write the page's frames there; COMMAND may be left out"
+        "--vectors",
+        metavar="DIR",
+        help="write the frames of the protocol page there; COMMAND is optional",
     )
 
 
 def _add_measurements(commands: Commands) -> None:
-    perf = commands.add_parser("perf", help="parsl-perf: stock and ours in turn")
+    perf = commands.add_parser("perf", help="run parsl-perf with stock and with ours")
     perf.add_argument("--pairs", type=int, default=3, help="runs of each (default 3)")
     perf.add_argument("--tasks", type=int, default=3000, help="tasks of a run (default 3000)")
     perf.add_argument("--workers", type=int, default=2, help="workers of the manager (default 2)")
-    perf.add_argument("--sequential", type=int, default=500, help="tasks one after another")
+    perf.add_argument(
+        "--sequential", type=int, default=500, help="number of tasks run one after another"
+    )
     perf.add_argument("--argsize", type=int, default=0, help="extra bytes in each argument")
     perf.add_argument("--plain", action="store_true", help="encrypted=False")
 
-    cpu = commands.add_parser("cpu", help="CPU, memory and start-up of the interchange process")
+    cpu = commands.add_parser(
+        "cpu", help="measure CPU, memory and start-up time of the interchange process"
+    )
     cpu.add_argument("--tasks", type=int, default=20000, help="tasks of a run (default 20000)")
     cpu.add_argument("--pairs", type=int, default=3, help="runs of each (default 3)")
     cpu.add_argument("--managers", type=int, default=4)
     cpu.add_argument("--slots", type=int, default=16, help="workers of a manager (default 16)")
     cpu.add_argument("--bytes", type=int, default=1024, help="size of a task's buffer")
-    cpu.add_argument("--window", type=int, default=0, help="most tasks at once (0: no limit)")
+    cpu.add_argument(
+        "--window", type=int, default=0, help="limit of outstanding tasks (0: no limit)"
+    )
     cpu.add_argument("--idle", type=float, default=10.0, help="seconds of each idle measurement")
-    cpu.add_argument("--starts", type=int, default=10, help="launches to time")
+    cpu.add_argument("--starts", type=int, default=10, help="number of launches to time")
 
-    bench = commands.add_parser("bench", help="stock, ours and the floor under a compiled load")
+    bench = commands.add_parser(
+        "bench", help="measure stock, ours and the floor with a compiled load program"
+    )
     cases = [case.name for case in CASES]
     bench.add_argument(
         "--scenario",
         action="append",
         choices=cases,
         metavar="NAME",
-        help=f"only this one (repeatable): {', '.join(cases)}",
+        help=f"measure only this one (repeatable): {', '.join(cases)}",
     )
     bench.add_argument("--rounds", type=int, help="runs of each (default 3, with --quick 1)")
     bench.add_argument("--quick", action="store_true", help="small sizes, about two minutes in all")
-    bench.add_argument("--goals", action="store_true", help="which goals are reached; 1 if not all")
-    bench.add_argument("--json", metavar="FILE", help="results (target/harness/bench/results.json)")
-    bench.add_argument("--picture", metavar="FILE", help="PNG (target/harness/bench/bench.png)")
+    bench.add_argument(
+        "--goals", action="store_true", help="show which goals are reached; exit 1 if not all"
+    )
+    bench.add_argument(
+        "--json", metavar="FILE", help="file of results (target/harness/bench/results.json)"
+    )
+    bench.add_argument(
+        "--picture", metavar="FILE", help="PNG file (target/harness/bench/bench.png)"
+    )
     bench.add_argument(
         "--with",
         action="append",
         default=[],
         dest="ours_options",
         metavar="OPTION",
-        help="an option for htex-interchange itself, as --with=--io-threads=2 (repeatable)",
+        help="an option for htex-interchange, such as --with=--io-threads=2 (repeatable)",
     )
     bench.add_argument("--stored", action="store_true", help="only show the results in --json")
     bench.add_argument(
         "--self-check",
         action="store_true",
-        help="only see that the load finds what a deliberately wrong floor does",
+        help="only test that the load program detects the faults of a deliberately wrong floor",
     )

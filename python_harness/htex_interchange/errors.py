@@ -50,7 +50,7 @@ class InterchangeLost(ParslError):
         how = describe_exit(self.exit_code)
         text = f"The interchange of executor {self.label} ended unexpectedly: {how}."
         if not self.log_lines:
-            return f"{text} Its log, {self.log_path}, says nothing."
+            return f"{text} Its log, {self.log_path}, is empty or cannot be read."
         lines = "\n  ".join(self.log_lines)
         return f"{text} The end of its log, {self.log_path}:\n  {lines}"
 
@@ -83,14 +83,15 @@ class ResultLost(ParslError):
         return (
             f"The result of task {self.task_id} of executor {self.label} is lost: the task ran, or "
             f"was given up, and what it returned went down with the interchange's process, which "
-            f"{self.why}, before it reached the executor. (Another process took over by {clock}.)"
+            f"{self.why}, before it reached the executor. (Another process had taken over "
+            f"by {clock}.)"
         )
 
 
 def describe_exit(exit_code: int | None) -> str:
     """Describes `exit_code`, as `subprocess.Popen.returncode` gives it, in words."""
     if exit_code is None:
-        return "its exit status is not known"
+        return "its exit status is unknown"
     if exit_code < 0:
         try:
             return f"killed by signal {-exit_code} ({signal.Signals(-exit_code).name})"

@@ -112,7 +112,7 @@ class LinkedEnds(_Executor):
 
     def __init__(self, *args: Any, survive: bool = SURVIVE_UNLESS_TOLD, **kwargs: Any) -> None:
         if not isinstance(survive, bool):
-            raise TypeError(f"survive is True or False, not {survive!r}")
+            raise TypeError(f"survive must be True or False, not {survive!r}")
         self._phase = threading.Lock()
         super().__init__(*args, **kwargs)
         self.survive = survive
@@ -315,14 +315,14 @@ class LinkedEnds(_Executor):
         try:
             future.set_exception(reason)
         except InvalidStateError:
-            logger.debug("Task %s was cancelled before", task_id)
+            logger.debug("Task %s was already cancelled", task_id)
         return True
 
     def _cancel_blocks(self) -> None:
         try:
             self.scale_in_facade(len(self.blocks_to_job_id))
         except Exception:
-            logger.exception("Blocks could not be cancelled; managers end by themselves")
+            logger.exception("Blocks could not be cancelled; managers end automatically")
 
     def _abandon_start(self) -> None:
         """Releases what a failed start leaves behind: Parsl leaves its result thread and its
@@ -391,10 +391,12 @@ class HighThroughputExecutor(LinkedEnds, executors.HighThroughputExecutor):
         **kwargs: Any,
     ) -> None:
         if task_type_routing not in ROUTINGS:
-            raise ValueError(f"task_type_routing is 'soft' or 'hard', not {task_type_routing!r}")
+            raise ValueError(
+                f"task_type_routing must be 'soft' or 'hard', not {task_type_routing!r}"
+            )
         if not isinstance(hold_failing_managers, bool):
             raise TypeError(
-                f"hold_failing_managers is True or False, not {hold_failing_managers!r}"
+                f"hold_failing_managers must be True or False, not {hold_failing_managers!r}"
             )
         super().__init__(*args, survive=survive, **kwargs)
         self.task_type_routing = task_type_routing

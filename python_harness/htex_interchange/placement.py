@@ -84,10 +84,12 @@ def check(specification: Any, share: Share) -> None:
     for key, instead in _REFUSED.items():
         if not _is_nothing(specification.get(key)):
             given = _shown(specification[key])
-            raise InvalidResourceSpecification({key}, f"'{key}' ({given}) is not taken: {instead}")
+            raise InvalidResourceSpecification(
+                {key}, f"'{key}' ({given}) is not supported: {instead}"
+            )
     if unknown := {key for key in specification if key != "priority" and key not in _KNOWN}:
         words = ", ".join(["priority", *_WORDS])
-        raise InvalidResourceSpecification(unknown, f"Known are {words}.")
+        raise InvalidResourceSpecification(unknown, f"The supported keys are {words}.")
     cores = _placement_of(specification).get("cores", 0)
     if share.pinned_by is not None and cores - ROUNDING > share.cores:
         raise InvalidResourceSpecification(
@@ -107,12 +109,12 @@ def _placement_of(specification: Mapping[str, Any]) -> dict[str, Any]:
         try:
             plain = word.read(value)
         except _NotTakenError as reason:
-            why = f"'{key}' is {_shown(value)}{reason}; it takes {word.takes}."
+            why = f"'{key}' is {_shown(value)}{reason}; it must be {word.takes}."
             raise InvalidResourceSpecification({key}, why) from None
         if plain is not None:
             placement[key] = plain
     if "routing" in placement and "task_type" not in placement:
-        why = f"'routing' is {placement['routing']!r}, without a task_type that it could be for."
+        why = f"'routing' is {placement['routing']!r}, which is not allowed without a task_type."
         raise InvalidResourceSpecification({"routing"}, why)
     return placement
 
@@ -170,7 +172,7 @@ def _utf8_length(text: str) -> int:
     try:
         return len(text.encode())
     except UnicodeEncodeError:
-        raise _NotTakenError(" (it holds what is no character)") from None
+        raise _NotTakenError(" (it contains an invalid character)") from None
 
 
 def _routing(value: Any) -> str:
@@ -190,7 +192,7 @@ def _plain(value: Any, nesting: int) -> Any:
     value = _without_array(value)
     if isinstance(value, tuple):
         if nesting == 0:
-            raise _NotTakenError(f" (more than {NESTING_MAX} tuples in each other)")
+            raise _NotTakenError(f" (more than {NESTING_MAX} nested tuples)")
         return tuple(_plain(member, nesting - 1) for member in value)
     if _is_numpys(value) and getattr(value, "ndim", None) == 0:
         value = value.item()
@@ -200,7 +202,7 @@ def _plain(value: Any, nesting: int) -> Any:
         if isinstance(value, kind):
             plain = made(value)
             if isinstance(plain, float) and math.isnan(plain):
-                raise _NotTakenError(" (which equals nothing, itself included)")
+                raise _NotTakenError(" (which is not equal even to itself)")
             return plain
     raise _NotTakenError
 
@@ -234,7 +236,7 @@ def _node(value: Any) -> dict[str, Any] | None:
         raise _NotTakenError
     for key in value:
         if key not in _OF_A_NODE:
-            raise _NotTakenError(f" (it knows no {_shown(key)})")
+            raise _NotTakenError(f" ({_shown(key)} is not a supported key)")
     node = {}
     for key, word in _OF_A_NODE.items():
         if (given := value.get(key)) is None:
@@ -242,7 +244,7 @@ def _node(value: Any) -> dict[str, Any] | None:
         try:
             plain = word.read(given)
         except _NotTakenError:
-            raise _NotTakenError(f" ({key} takes {word.takes})") from None
+            raise _NotTakenError(f" ({key} must be {word.takes})") from None
         if plain is not None:
             node[key] = plain
     return node or None
@@ -271,7 +273,7 @@ class _Word:
     read: Callable[[Any], Any]
 
 
-_PATTERNS = f"a pattern as a shell has them, or a list of 1 to {PATTERNS_MAX}"
+_PATTERNS = f"a shell pattern, or a list of 1 to {PATTERNS_MAX} of them"
 _OF_A_NODE = {
     "hostname": _Word(_PATTERNS, _patterns),
     "block_id": _Word(_PATTERNS, _patterns),
@@ -290,17 +292,17 @@ _WORDS = {
     "task_type": _Word(f"a text of 1 to {TEXT_BYTES_MAX:,} bytes", _text),
     "routing": _Word("'soft' or 'hard'", _routing),
     "node": _Word(
-        "a dict of hostname and block_id (a pattern as a shell has them, or a list of such), "
-        "cpu_count and total_memory (least numbers of cores and of MB)",
+        "a dict of hostname and block_id (a shell pattern, or a list of them), "
+        "cpu_count and total_memory (minimum numbers of cores and of MB)",
         _node,
     ),
 }
 _REFUSED = {
-    "disk": "HTEX knows nothing of disks. Leave it out; where only some nodes have what the task "
-    "needs, name those with node={'hostname': …}, or give them an executor of their own.",
+    "disk": "HTEX does not manage disks. Leave it out; if only some nodes have what the task "
+    "needs, name those with node={'hostname': …}, or give them a separate executor.",
     "gpus": "each worker has the one entry of available_accelerators that it is pinned to. Leave "
-    "it out; for several GPUs a task, make them one entry (available_accelerators=['0,1', '2,3']), "
-    "and give tasks of other needs an executor of their own, or name nodes with "
+    "it out; for several GPUs per task, make them one entry (available_accelerators=['0,1', "
+    "'2,3']), and give tasks with other needs a separate executor, or name nodes with "
     "node={'hostname': …}.",
 }
 _KNOWN = _WORDS.keys() | _REFUSED.keys()

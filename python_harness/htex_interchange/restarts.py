@@ -135,7 +135,7 @@ class Restarts:
 
     def no_more_results(self) -> None:
         """Logs the tasks that are still in doubt. Called in the result thread, or after its end."""
-        self._tell_of_undecided("the executor was shut down before more could be known")
+        self._tell_of_undecided("the executor was shut down before their state was known")
 
     def _is_for_parsl(self, frame: bytes, passed: set[int]) -> bool:
         told = told_to_executor(frame)
@@ -165,7 +165,9 @@ class Restarts:
         if restart.number <= number:
             # The report arrived over an old connection: a newer restart is already known.
             return
-        self._tell_of_undecided("another restart followed, and all was compared again")
+        self._tell_of_undecided(
+            "another restart followed, after which all tasks were compared again"
+        )
         self._kept.forget_all(restart.accepted)
         compared = compare(list(self._outstanding), restart.accepted, restart.live)
         again = [task_id for task_id in compared.again if self._kept.get(task_id) is not None]
@@ -251,7 +253,7 @@ class _Undecided:
         logger.warning(
             "The interchange of executor %s %s, and was replaced within %.3f s (restart %d). Of "
             "the outstanding tasks %d had not arrived and are sent again, %s, and %d are queued "
-            "or with managers, which say what became of them",
+            "or with managers, which report their results",
             label,
             self.restart.why,
             self.restart.down_s,

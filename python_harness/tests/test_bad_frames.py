@@ -209,6 +209,6 @@ def test_result_without_an_outcome_fails_its_task(start, connect, outcome):
     manager.send({"type": "result", "task_id": 1, **outcome})
     failed = side.result()
     assert failed["task_id"] == 1
-    assert "could not be passed on" in str(deserialize(failed["exception"]))
+    assert "could not be forwarded" in str(deserialize(failed["exception"]))
     side.submit(2)
     assert manager.tasks(1)[0]["task_id"] == 2

@@ -96,7 +96,7 @@ def test_a_sound_configuration_is_called_sound_and_works(tmp_path):
     file = written(tmp_path, more="\nassert __name__ != '__main__'\n")
     told = doctor(file)
     assert told.returncode == NOTHING, told
-    assert "Nothing wrong was found. Checked: " in told.stdout
+    assert "No problem was found. Checked: " in told.stdout
     for part in ("Parsl's release", "ports", "addresses", "certificates", "descriptors"):
         assert part in told.stdout
     assert f"loaded by {environment.VENV_BIN.resolve()}" in told.stdout.replace(

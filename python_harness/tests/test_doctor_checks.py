@@ -204,7 +204,7 @@ def test_what_runs_inside_a_batch_job_is_not_called_missing(tmp_path):
     file.write_text(text.replace(f"[{binary}]", binary))
     found = diagnosis(file, env=fake_commands(tmp_path, ["sbatch", "sacct", "scancel"]))
     assert ids(found) == []
-    assert any(what.startswith("mpiexec, by which tasks") for what in found["not_examined"])
+    assert any(what.startswith("mpiexec, with which tasks") for what in found["not_examined"])
 
 
 def test_a_container_around_managers(tmp_path):

@@ -61,7 +61,7 @@ def test_every_id_has_a_page():
 )
 def test_an_unknown_id_gets_those_near_it(wrong, right):
     first, meanings = unknown(wrong)
-    assert right in first.partition("Near it: ")[2]
+    assert right in first.partition("Similar: ")[2]
     assert right in meanings
 
 
@@ -85,7 +85,7 @@ def test_a_finding_names_its_page(tmp_path: Path):
     line = "2026-11-30 01:02:03.004 interchange:1 MainProcess(7) x [ERROR]  Something odd\n"
     (tmp_path / "000" / "htex" / "interchange.log").write_text(line)
     told = doctor(str(tmp_path / "000"))
-    assert told.stdout.endswith("tells more, and does so of each finding.\n")
+    assert told.stdout.endswith("explains this finding; it does so for every finding.\n")
     shown = re.findall("^  ([a-z-]+)", told.stdout, re.MULTILINE)
     assert shown
     for wanted in shown:

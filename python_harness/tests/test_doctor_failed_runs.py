@@ -64,7 +64,7 @@ WORDS = {
     "slurmstepd: error: *** JOB 4711 CANCELLED AT x DUE TO PREEMPTION ***": "preempted",
     "MemoryError": "out-of-memory",
 }
-WAITING = "waits for its futures"
+WAITING = "wait for its futures"
 NO_FAULT = "own function"
 
 
@@ -109,11 +109,11 @@ def test_the_batch_systems_command_is_missing(tmp_path, provider):
     document = failing_run(tmp_path, provider)
     told = found(document)
     assert told["submission-failed"]["severity"] == "problem"
-    assert "not on the PATH" in told["submission-failed"]["remedy"]
+    assert "not on the program's PATH" in told["submission-failed"]["remedy"]
     evidence = " ".join(told["submission-failed"]["evidence"])
     assert "not found" in evidence and "parsl.log, line " in evidence
     assert "bad-state" in told and "never-registered" not in told
-    assert "1 by BadStateException" in told["tasks-failed"]["what"]
+    assert "1 with BadStateException" in told["tasks-failed"]["what"]
     said = json.dumps(document)
     assert WAITING not in said and NO_FAULT not in told["tasks-failed"]["why"].split("not a")[0]
     assert "standard error" not in " ".join(document["examined"])
@@ -179,7 +179,7 @@ def test_the_output_of_a_block_is_read(tmp_path, batch_system, provider):
     (evidence,) = told["never-registered"]["evidence"]
     assert evidence.endswith(f"line 1: {words}")
     assert "blocks' standard error (1 file)" in document["examined"]
-    assert document["not_examined"] == ["parsl.log, which is not there"]
+    assert document["not_examined"] == ["parsl.log, which does not exist"]
 
 
 @pytest.mark.parametrize("words", [words for words, cause in WORDS.items() if cause])
@@ -261,7 +261,7 @@ def test_a_task_that_raises_ends_the_program(tmp_path):
     document = diagnosis(runs)
     told = found(document)
     assert "2 tasks failed" in told["tasks-failed"]["what"]
-    assert "1 by DependencyError, 1 by ValueError" in told["tasks-failed"]["what"]
+    assert "1 with DependencyError, 1 with ValueError" in told["tasks-failed"]["what"]
     assert NO_FAULT in told["tasks-failed"]["why"]
     # The finding shares the place of those from a block's own last output.
     assert told["out-of-memory"]["severity"] == "note"
@@ -277,7 +277,9 @@ def test_a_program_that_waits_and_is_ended(tmp_path, sent):
     assert process.stdout.readline() == "waiting\n"
     process.send_signal(sent)
     process.communicate(timeout=SECONDS)
-    wait_until(lambda: log_has(runs, "Without an answer"), SECONDS, "the interchange has ended")
+    wait_until(
+        lambda: log_has(runs, "Tasks without a result"), SECONDS, "the interchange has ended"
+    )
     document = diagnosis(runs)
     told = found(document)
     assert "tasks-unanswered" in told
@@ -300,5 +302,5 @@ def test_a_run_without_parsls_log(tmp_path, below):
         pass
     document = diagnosis(tmp_path / "runinfo" / below)
     assert document["about"].endswith("runinfo/000")
-    assert "parsl.log, which is not there" in document["not_examined"]
+    assert "parsl.log, which does not exist" in document["not_examined"]
     assert not [one for one in document["findings"] if one["severity"] == "problem"]

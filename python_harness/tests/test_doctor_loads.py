@@ -92,7 +92,7 @@ def test_with_run_the_file_may_change_things(tmp_path, change):
     file = written(tmp_path, CHANGES[change] + "\n" + CONFIG)
     before = snapshot(tmp_path)
     told = doctor("--run", file, cwd=tmp_path)
-    assert told.returncode == NOTHING and "what it does is done" in told.stdout, told
+    assert told.returncode == NOTHING and "with all side effects" in told.stdout, told
     assert snapshot(tmp_path) != before
 
 
@@ -152,12 +152,12 @@ SOUND = {
     "program": (
         "import parsl\nif __name__ == '__main__':\n    with parsl.load(Config([made()])):\n"
         "        open('result', 'w')\n",
-        "what parsl.load() is given",
+        "the argument of parsl.load()",
     ),
     "main": (
         "import parsl\ndef main():\n    parsl.load(Config([made()]))\n"
         "if __name__ == '__main__':\n    main()\n",
-        "what parsl.load() is given",
+        "the argument of parsl.load()",
     ),
     "dataclass": (
         "from dataclasses import dataclass\n@dataclass\nclass Site:\n    label: str = 'a'\n"
@@ -191,7 +191,7 @@ SOUND = {
     "unheeded": (
         "import parsl, time\ntry:\n    parsl.load(Config([made()]))\nexcept:\n"
         "    time.sleep(600)\n",
-        "what parsl.load() is given",
+        "the argument of parsl.load()",
     ),
     "usage": ("config = Config(executors=[made()], usage_tracking=3)\n", "config"),
     "locks": ("import multiprocessing as m\nlock = m.Lock(); m.Queue()\n" + CONFIG, "config"),
@@ -412,7 +412,7 @@ def test_a_fault_of_the_file_stays_one(tmp_path, fault):
         ("config.yaml", "engine: {}", "Globus Compute"),
         ("run.sh", "#!/bin/bash\n", "shell script"),
         ("job", "#!/bin/sh\n", "shell script"),
-        ("site.parsl", "x", "no Python file"),
+        ("site.parsl", "x", "not a Python file"),
     ],
 )
 def test_files_that_are_not_python(tmp_path, name, text, word):
@@ -432,6 +432,6 @@ def test_doctor_announces_its_actions_first(tmp_path):
     file = written(tmp_path, CONFIG)
     first = doctor(file).stdout.splitlines()[0]
     assert first.startswith(f"Loads {file} with ")
-    assert first.endswith("in a process that may not write, connect or start anything.")
+    assert first.endswith("in a process that may not write files, connect or start processes.")
     assert diagnosis(file)["does"] == first
     assert "as your program would" in doctor("--run", file).stdout.splitlines()[0]

@@ -278,11 +278,12 @@ def test_disable_removes_exactly_what_enable_wrote(venv):
         assert sorted(file.name for file in venv.files() - before) == FILES
     told = venv.tool("enabled")
     assert f"By      {venv.pth}\n" in told
-    assert f"Starts  {environment.binary()} (release " in told and told.endswith(", as this is)\n")
+    assert f"Starts  {environment.binary()} (release " in told
+    assert told.endswith(", the same as this program)\n")
     # Python compiles the module.
     venv.run(venv.python, "-m", MODULE, env={"PYTHONDONTWRITEBYTECODE": ""})
     assert len(venv.files() - before) == 3
-    assert venv.tool("disable") == f"{venv.pth} is removed.\n"
+    assert venv.tool("disable") == f"Removed {venv.pth}.\n"
     assert venv.files() == before
     assert venv.tool("disable") == f"{venv.python} was not enabled.\n"
 
@@ -292,7 +293,7 @@ def test_files_of_another_release_are_renewed(venv):
     module = venv.packages / FILES[1]
     assert "Another release" not in venv.tool("enabled", status=NOT_ENABLED)
     module.write_text(module.read_text() + "# Another one.\n")
-    assert "Another release has put it there" in venv.tool("enabled", status=NOT_ENABLED)
+    assert "Another release installed it" in venv.tool("enabled", status=NOT_ENABLED)
     venv.tool("enable")
     assert "Another release" not in venv.tool("enabled")
 
@@ -303,7 +304,8 @@ def test_foreign_files_stay(venv, name):
     file.write_text("import os\n")
     before = venv.files()
     for tool in ("enable", "disable"):
-        assert f"{file} is not ours; it stays" in venv.tool(tool, status=NOT_DONE)
+        refusal = venv.tool(tool, status=NOT_DONE)
+        assert f"{file} was not made by htex-interchange, and is kept" in refusal
     assert venv.files() == before and file.read_text() == "import os\n"
 
 
@@ -313,7 +315,7 @@ def test_packages_that_cannot_be_written(venv, tmp_path):
     told = venv.tool("enable", **limited)
     assert f"{FILES[1]} cannot be written: Permission denied" in told and "--user" not in told
     told = venv.tool("enable", "--user", status=NOT_DONE)
-    assert "does not use packages of the user's own" in told
+    assert "does not use the user's own packages" in told
     # A Python that uses packages of the user.
     base = Path(sys._base_executable)
     user = {"env": {"PYTHONUSERBASE": str(tmp_path / "user"), "HOME": str(tmp_path)}}
@@ -321,7 +323,7 @@ def test_packages_that_cannot_be_written(venv, tmp_path):
     (pth,) = (tmp_path / "user").rglob("*.pth")
     assert f"{pth} makes it do so.\n" in told
     assert f"By      {pth}\n" in venv.tool("enabled", python=base, **user)
-    assert venv.tool("disable", python=base, **user) == f"{pth} is removed.\n"
+    assert venv.tool("disable", python=base, **user) == f"Removed {pth}.\n"
     assert [file for file in (tmp_path / "user").rglob("*") if file.is_file()] == []
 
 
@@ -341,7 +343,7 @@ def test_pythons_of_other_kinds(venv, tmp_path):
         return venv.tool(tool, *words, python=python, status=NOT_DONE)
 
     assert "cannot be run: No such file" in refused(tmp_path / "nothing")
-    assert "is no Python that can be asked" in refused(Path("/bin/ls"))
+    assert "is not a usable Python" in refused(Path("/bin/ls"))
     odd = tmp_path / "python"
     assert "has no site-packages" in refused(fake_python(odd))
     locked, own = tmp_path / "locked", tmp_path / "own"
@@ -351,12 +353,12 @@ def test_pythons_of_other_kinds(venv, tmp_path):
     own.touch()
     assert "cannot be written" in refused(odd) and "--user" not in refused(odd)
     fake_python(odd, purelib=own / "x", user=tmp_path / "mine", places=[own / "x"])
-    assert f"; --user puts it into {tmp_path}/mine/{FILES[0]} instead" in refused(odd)
+    assert f"; use --user to write {tmp_path}/mine/{FILES[0]} instead" in refused(odd)
     # An environment that includes the packages of another environment, which is enabled.
     venv.tool("enable")
     both = fake_python(odd, purelib=tmp_path / "inner", places=[tmp_path / "inner", venv.packages])
     assert f"By      {venv.pth}\n" in venv.tool("enabled", python=both)
-    assert f"is still enabled by {venv.pth}, of another" in refused(both, "disable")
+    assert f"is still enabled by {venv.pth}, which belongs to another" in refused(both, "disable")
     venv.tool("enable", python=both)
     assert f"By      {tmp_path}/inner/" in venv.tool("enabled", python=both)
 
@@ -366,7 +368,7 @@ def test_a_file_that_comes_first_is_reported(venv, tmp_path):
     odd = tmp_path / "python"
     later = tmp_path / "later"
     fake_python(odd, purelib=later, places=[venv.packages, later])
-    assert f"But {venv.pth} comes before it" in venv.tool("enable", python=odd)
+    assert f"However, {venv.pth} takes precedence" in venv.tool("enable", python=odd)
 
 
 def test_doctor_knows_which_interchange_serves(venv, tmp_path):

@@ -165,7 +165,7 @@ def test_a_circle_of_wrappers_ends(tmp_path, how):
     told = call(NAME, "start", path=f"{shim}:{wrapper.parent}:/usr/bin:/bin")
     assert told.returncode == NOT_FOUND
     (line,) = told.stderr.decode().splitlines()
-    assert "leads back here" in line
+    assert "starts this one again" in line
 
 
 def test_an_interchange_that_cannot_run(tmp_path):
@@ -207,17 +207,18 @@ def test_only_our_own_shim_is_removed(tmp_path, real):
     install(tmp_path / "shim")
     (tmp_path / "shim" / "interchange.py").touch()
     told = install(tmp_path / "shim", "--remove", path=str(real.parent))
-    assert "is removed" in told and f"Endpoints would run {real}, by PATH." in told
-    assert "out of the PATH in user_environment.yaml" in told
+    assert "Removed " in told and f"With this PATH, endpoints would run {real}." in told
+    assert "from the PATH in user_environment.yaml" in told
     assert os.listdir(tmp_path / "shim") == ["interchange.py"]
-    assert "There is no " in install(tmp_path / "shim", "--remove")
+    assert "does not exist" in install(tmp_path / "shim", "--remove")
 
 
 def test_the_real_command_is_not_replaced_by_mistake(real):
     before = real.read_text()
     told = tool(real.parent)
     assert told.returncode == 1
-    assert f"{real} is another program, not ours; name another directory" in told.stderr
+    assert f"{real} is another program, and was not made by this tool;" in told.stderr
+    assert "choose another directory" in told.stderr
     assert tool(real.parent, "--remove").returncode == 1
     assert real.read_text() == before
     install(real.parent, "--force")

@@ -101,7 +101,7 @@ def test_a_manager_that_claims_a_million_slots_never_reads(start, connect, crowd
     before = usage.resident_bytes(pid)
     books = WireBooks(side)
     books.submit(400, b"x" * MIB)
-    side.interchange.wait_for_log("does not read: ", within_s=20)
+    side.interchange.wait_for_log("does not read its messages: ", within_s=20)
     assert in_hand(side, "deaf") < OWED_TO_ONE_MAX
     others = crowd(side, 2, max_capacity=2)
     books.until(others, 400 - OWED_TO_ONE_MAX, within_s=60)
@@ -115,7 +115,7 @@ def test_a_manager_that_claims_a_million_slots_never_reads(start, connect, crowd
         deaf.answer(task["task_id"])
     books.until(others, 400, within_s=20)
     assert books.losses() == 0
-    side.interchange.wait_for_log("Manager b'deaf' reads again")
+    side.interchange.wait_for_log("Manager b'deaf' reads its messages again")
 
 
 def test_a_submit_side_that_never_reads_results(start, crowd, measured):

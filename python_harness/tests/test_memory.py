@@ -50,7 +50,9 @@ def limited(start):
 
 def test_a_limit_below_large_messages_is_reported_at_the_start(limited, start):
     (warning,) = limited.interchange.log_lines("WARNING")
-    assert "`ulimit -v` is 419.4 MB, of which " in warning and "Raise it where Parsl" in warning
+    assert (
+        "`ulimit -v` is 419.4 MB, of which " in warning and "Raise the limit where Parsl" in warning
+    )
     assert start().interchange.log_lines("WARNING") == []
 
 
@@ -59,7 +61,7 @@ def test_a_result_too_large_for_memory_is_reported(limited, connect):
     limited.submit(1)
     manager.tasks(1)
     manager.answer(1, TOO_LARGE)
-    limited.interchange.wait_for_log("or by a message that is too large: `ulimit -v` is 419.4 MB")
+    limited.interchange.wait_for_log("or a message was too large: `ulimit -v` is 419.4 MB")
 
 
 def test_a_task_too_large_for_memory_is_reported_as_lost(limited):

@@ -32,7 +32,10 @@ def test_an_executor_that_only_listens_gets_observations(observing, tmp_path):
     faults = window.workflow_faults(report, manager_version=padded(supported.NEWEST))
     assert not faults + window.node_faults(report["nodes"])
     log = window.interchange_log(tmp_path / "run")
-    assert "asks nothing and is told" in log and "Received command request: WorkerBinds" not in log
+    assert (
+        "The executor sends no commands" in log
+        and "Received command request: WorkerBinds" not in log
+    )
 
 
 @pytest.mark.long

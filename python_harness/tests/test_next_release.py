@@ -129,7 +129,7 @@ def test_a_release_is_a_name_or_a_path(tmp_path):
     with after.requirement() as requirement:
         assert str(tree) not in requirement
     for wrong in ("main", "2027", str(tmp_path), str(tmp_path / "nothing"), ""):
-        with pytest.raises(environment.Unprepared, match="is no release of Parsl") as reason:
+        with pytest.raises(environment.Unprepared, match="is neither a release of Parsl") as reason:
             origin.parse(wrong)
         assert reason.value.exit_code == 2
 
@@ -184,7 +184,7 @@ def test_a_move_changes_the_name_and_nothing_else(copy):
         (written.newest(), Outcome(passed=9), False, 2, "is the end of the window"),
         ("2026.01.05", Outcome(passed=9), True, 2, "is within the window"),
         ("2020.1.6", Outcome(passed=9), False, 2, "is older than the window"),
-        ("main", Outcome(passed=9), False, 2, "is no release"),
+        ("main", Outcome(passed=9), False, 2, "is not a release"),
     ],
 )
 def test_the_window_moves_or_says_why_not(name, outcome, only_check, code, says, move_copy, capsys):

@@ -48,7 +48,7 @@ def test_a_manager_that_reads_slowly_and_then_fast(start, connect, large, measur
         begin = time.monotonic()
         taken += [task["task_id"] for task in slow.batch(MOVES_WITHIN_S)]
         longest_s = max(longest_s, time.monotonic() - begin)
-    measured(f"nothing came for {longest_s * 1000:.0f} ms at most")
+    measured(f"no task arrived for {longest_s * 1000:.0f} ms at most")
     assert taken == list(range(1, SLOTS + 1))
 
 

@@ -264,7 +264,7 @@ def test_a_task_that_fits_nowhere_waits_and_is_reported(tmp_path):
         wait_until(lambda: len(warnings(htex)) >= 2, 30, "both kinds are told", every_s=0.1)
         text = "\n".join(warnings(htex))
         assert "12 tasks need 8 slots on one manager; the largest has 4" in text
-        assert "nowhere*" in text and "needs a node that no manager is on" in text
+        assert "nowhere*" in text and "needs a node on which no manager runs" in text
         assert not any(future.done() for future in [*too_large, nowhere])
         told = subprocess.run(
             [environment.binary(), "status", str(tmp_path)], capture_output=True, text=True

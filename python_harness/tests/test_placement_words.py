@@ -253,7 +253,7 @@ def test_a_bad_value_is_refused_with_the_key_and_what_it_takes(key, bad):
         htex.submit(jobs.add, {"priority": 1, "task_type": "a", key: bad}, 1, 2)
     text = str(caught.value)
     assert caught.value.invalid_keys == {key}
-    assert f"'{key}' is " in text and " it takes " in text
+    assert f"'{key}' is " in text and " it must be " in text
     assert len(text) < 600
     if isinstance(bad, dict) and isinstance(inner := next(iter(bad), None), str):
         assert inner in text
@@ -271,8 +271,8 @@ def test_a_bad_value_is_refused_with_the_key_and_what_it_takes(key, bad):
         ({"manager_affinity": (1, numpy.array([1]))}, {"manager_affinity"}, ["of shape (1,)"]),
         ({"core": 1}, {"core"}, ["priority, cores, memory, running_time_min"]),
         ({"core": None, "x": 1, "cores": 1}, {"core", "x"}, ["manager_affinity, task_type"]),
-        ({"num_nodes": 1}, {"num_nodes"}, ["Known are"]),
-        ({5: 1}, {5}, ["Known are"]),
+        ({"num_nodes": 1}, {"num_nodes"}, ["The supported keys are"]),
+        ({5: 1}, {5}, ["The supported keys are"]),
         ({"routing": "hard"}, {"routing"}, ["without a task_type"]),
         ({"routing": "hard", "task_type": None}, {"routing"}, ["without a task_type"]),
         (["cores"], set(), ["should be a dict, not list"]),

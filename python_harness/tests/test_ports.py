@@ -134,5 +134,5 @@ def test_a_holder_of_the_key_can_take_an_identity_and_is_seen(start):
             frame = second.answer(1, b"forged")
             assert side.result_raw() == frame
     side.settle_log()
-    (line,) = side.interchange.log_lines("WARNING", "now speaks from 127.0.0.2")
-    assert "before from 127.0.0.1" in line
+    (line,) = side.interchange.log_lines("WARNING", "now sends from 127.0.0.2")
+    assert "before, it sent from 127.0.0.1" in line

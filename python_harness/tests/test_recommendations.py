@@ -208,7 +208,7 @@ def test_only_reporting_is_missing(tmp_path):
         command = [*command_under_test(), *options]
         with executors.running(run_dir, blocks=0, interchange_launch_cmd=command):
             text = told("status", run_dir)
-            assert "not served" in text and "not written" in text
+            assert "does not serve them" in text and "does not write them" in text
             follow_all(text)
             assert "`htex-interchange status`" in logged(run_dir)
             follow_all(logged(run_dir))

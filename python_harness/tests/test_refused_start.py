@@ -120,7 +120,7 @@ def test_no_thread_can_be_created(start, log_config):
     abort."""
     side = start(launch=False, log_config=log_config)
     interchange = side.launch(preexec_fn=refused_calls.refusing_threads())
-    exits_with_reason(interchange, "threads are needed and 0 can be had", in_log=False)
+    exits_with_reason(interchange, "threads are needed, but only 0 can be started", in_log=False)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody without processes")
@@ -139,9 +139,11 @@ def test_too_few_threads_for_libzmq(start, measured, nobodys_place):
 
     command = [str(program), "--io-threads", "4"]
     interchange = side.launch(command, preexec_fn=limited)
-    with pytest.raises(ValueError, match="5 more threads are needed and 2 can be had"):
+    with pytest.raises(ValueError, match="5 more threads are needed, but only 2 can be started"):
         side.command("WORKER_BINDS", within_s=3)
-    exits_with_reason(interchange, "5 more threads are needed and 2 can be had", in_log=True)
+    exits_with_reason(
+        interchange, "5 more threads are needed, but only 2 can be started", in_log=True
+    )
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def test_it_sees_the_records_that_parsl_shows(start, connect, tmp_path):
 @pytest.mark.parametrize(
     ("selector", "text"),
     [
-        (selectors.RaisingSelector(), "the selector has a fault"),
+        (selectors.RaisingSelector(), "the selector raises an exception"),
         (selectors.SlowSelector(), "took too long"),
     ],
     ids=["raises", "slow"],
@@ -148,8 +148,8 @@ def test_a_selector_that_always_raises_is_reported_once_and_counted(start, conne
     text = side.interchange.log()
     assert text.count("Traceback (most recent call last)") == 1
     assert len(side.interchange.log_lines("WARNING", "The manager selector failed")) == 1
-    (rest,) = side.interchange.log_lines("WARNING", "more faults of the manager selector")
-    (more,) = re.findall(r" (\d+) more faults of the manager selector within a minute", rest)
+    (rest,) = side.interchange.log_lines("WARNING", "more failures of the manager selector")
+    (more,) = re.findall(r" (\d+) more failures of the manager selector within a minute", rest)
     assert int(more) == count - 1
 
 

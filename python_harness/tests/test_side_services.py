@@ -30,7 +30,7 @@ SOCKET_NAME_MAX = 107
 METRICS = "Continuing without metrics: cannot listen for metrics at "
 PORT_FILE = "Continuing without the file with the port of metrics: "
 EVENTS = "Continuing without events: events cannot be written to "
-STATUS = "Continuing without status: there is no place for the status socket: "
+STATUS = "Continuing without status: no directory is suitable for the status socket: "
 
 
 def taken_port(place: Path):
@@ -84,7 +84,7 @@ def status_path_is_too_long(place: Path):
 def status_directory_is_shared(place: Path):
     (place / "shared").mkdir(mode=0o755)
     (place / "shared").chmod(0o755)
-    return [], STATUS, "of mode 0700", {DIRECTORY_VARIABLE: str(place / "shared")}
+    return [], STATUS, "with mode 0700", {DIRECTORY_VARIABLE: str(place / "shared")}
 
 
 def status_directory_is_a_file(place: Path):
@@ -216,8 +216,10 @@ def test_status_names_what_is_served_and_what_is_not(start, tmp_path):
     assert document["metrics"] == {"asked_for": "127.0.0.1:0", "at": at, "trouble": None}
     other = start(command=[*command_under_test(), "--metrics", str(port), "--events", "/dev/full"])
     _, text = status(sockets, str(other.interchange.logdir))
-    assert f"Metrics were asked for at 127.0.0.1:{port} and are not served: cannot listen" in text
-    assert "Events were asked for and are not written: events cannot be written to /dev/" in text
+    asked = f"Metrics were requested at 127.0.0.1:{port}, but the interchange does not serve them"
+    assert f"{asked}: cannot listen" in text
+    asked = "Events were requested, but the interchange does not write them"
+    assert f"{asked}: events cannot be written to /dev/" in text
     assert (
         "\nMetrics        not at 127.0.0.1" in text and "\nEvents         not at /dev/full" in text
     )
@@ -245,7 +247,7 @@ def test_a_run_whose_directory_was_purged_says_so(start, connect, tmp_path):
     shutil.rmtree(run)
     for named in (run, run / "htex"):
         _, text = status(sockets, str(named))
-        assert "The log was removed while the run goes on" in text
+        assert "The log was removed during the run" in text
         assert "slow" not in text and "disk" not in text
     exit_status, text = status(sockets, str(tmp_path / "runinfo" / "001"))
     assert exit_status == 2 and "No such file or directory" in text
@@ -261,7 +263,7 @@ def test_a_status_socket_that_was_swept_away(start, tmp_path, monkeypatch):
         swept.unlink()
         exit_status, text = status(sockets, str(logdir))
         assert exit_status == 3 and f"its process {side.interchange.pid} runs here" in text
-        assert "its socket was removed" in text and "The run goes on" in text
+        assert "its socket was removed" in text and "The run continues" in text
 
 
 def lines(path: Path) -> list[dict]:
@@ -289,7 +291,7 @@ def test_two_interchanges_with_one_events_file_write_one_each(start, connect, tm
     (warning,) = sides[1].interchange.log_lines("WARNING")
     assert f"writes events to {shared}: this one writes to {files[1]}" in warning
     _, text = status(Path(os.environ[DIRECTORY_VARIABLE]), str(tmp_path / "two"))
-    assert f"this one writes to {files[1]}." in text
+    assert f"so this interchange writes its own to {files[1]}." in text
     # An interchange that starts after the first one has ended appends to the first one's file, as
     # to any existing file.
     sides[0].interchange.terminate()

@@ -81,7 +81,7 @@ def test_a_healthy_run(tmp_path):
         (tmp_path / "runinfo" / "000" / "other").mkdir()
         other = status(tmp_path / "runinfo" / "000" / "other")
         assert other.returncode == NONE_FOUND and other.stdout == ""
-        assert "no log of an interchange" in other.stderr
+        assert "No log of an interchange" in other.stderr
         (document,) = documents()
         check_document(document, htex)
     ended = status(tmp_path / "runinfo")
@@ -120,7 +120,7 @@ def test_tasks_at_work_and_waiting(tmp_path):
         assert manager["in_flight"] == 1 and manager["oldest_task"] == 1
         assert 0 < manager["oldest_task_s"] < 60 and manager["idle_s"] is None
         text = told()
-        assert "3 tasks wait" in text and "the 1 manager that takes tasks is full" in text
+        assert "3 tasks wait" in text and "the only manager that accepts tasks is full" in text
         assert "Nothing is wrong." in text
         proceed.touch()
         for future in futures:
@@ -149,7 +149,7 @@ def test_everyone_is_held(tmp_path):
         wait_until(lambda: status().returncode == WRONG, RESULT_S, "that is wrong", every_s=0.5)
         text = told(exit_status=WRONG)
         assert text.splitlines()[1] == "1 problem."
-        assert "none of 2 managers takes any: 2 held." in text
+        assert "none of 2 managers accepts any: 2 held." in text
 
 
 def test_tasks_that_fit_no_manager(start, connect):
@@ -159,11 +159,11 @@ def test_tasks_that_fit_no_manager(start, connect):
         side.submit(task_id, context={"placement": {"cores": 8}})
     side.submit(3, context={"placement": {"cores": 4}})
     assert [task["task_id"] for task in small.tasks(1)] == [3]
-    sentence = "2 tasks need 8 slots on one manager; the largest has 4."
+    sentence = "2 tasks need 8 slots on one manager; the largest manager has 4."
     side.interchange.wait_for_log(f"{sentence} They ask for 8 cores, and wait for a block")
     assert len(side.interchange.log_lines("WARNING", "slots on one manager")) == 1
     text = told(side.workdir, "--managers")
-    assert f"WARNING        {sentence}" in text and "Asked for: 8 cores." in text
+    assert f"WARNING        {sentence}" in text and "Required: 8 cores." in text
     assert "; 2 fit no manager" in text and "1 task on 4 slots" in text
     (row,) = [line for line in text.splitlines() if "fake-host" in line and "full" in line]
     assert "1/8" in row and "4/4" in row
@@ -220,7 +220,7 @@ def test_two_interchanges(start, tmp_path):
     assert ", encrypted," in told(sides[1].workdir)
     # For the directory above, `status` shows the later run, and nothing of the earlier one.
     latest = told(tmp_path)
-    assert "side0" not in latest and "And 1 of earlier runs; --all tells of all." in latest
+    assert "side0" not in latest and "1 of earlier runs not shown; --all shows all." in latest
     pids = [document["interchange"]["pid"] for document in documents()]
     assert pids == [side.interchange.pid for side in sides]
 
@@ -228,13 +228,13 @@ def test_two_interchanges(start, tmp_path):
 def test_a_directory_that_others_may_read(start, place):
     place.chmod(0o755)
     side = start()
-    side.interchange.wait_for_log("WARNING: Continuing without status: there is no place")
+    side.interchange.wait_for_log("WARNING: Continuing without status: no directory is suitable")
     assert list(place.iterdir()) == []
     answer = status(side.workdir)
     assert answer.returncode == NONE_FOUND
-    assert f"{place}: not looked into" in answer.stderr and "mode 0700" in answer.stderr
+    assert f"{place}: neither searched nor used" in answer.stderr and "mode 0700" in answer.stderr
     pid = side.interchange.pid
-    assert f"process {pid} runs here and tells no status" in answer.stderr
+    assert f"process {pid} runs here but serves no status" in answer.stderr
 
 
 def test_a_killed_interchange(start, place):

@@ -80,11 +80,11 @@ def test_keys_are_refused(start, tmp_path):
         stranger.send(pickle.dumps(registration("stranger")))
         found("PROBLEM", "1 task waits", "no manager has ever registered")
         wait_until(
-            lambda: "refused for a key that is not of this run" in status().stdout,
+            lambda: "refused because the key is not one of this run" in status().stdout,
             FOUND_WITHIN_S,
             "it says why",
         )
-        assert "Turned away" in told(exit_status=WRONG)
+        assert "Rejected" in told(exit_status=WRONG)
 
 
 def test_peers_without_encryption_are_counted(start):
@@ -94,7 +94,7 @@ def test_peers_without_encryption_are_counted(start):
         manager.register()
         found("PROBLEM", "no manager has ever registered")
         text = " ".join(status().stdout.split())
-        assert "this run is encrypted, and it may be that those who knock are not" in text
+        assert "this run is encrypted, and the peers may be managers that are not encrypted" in text
 
 
 def test_unread_results(start, connect):
@@ -114,11 +114,11 @@ def test_unread_results(start, connect):
             manager.answer(task["task_id"], result)
             answered += 1
     assert answered < tasks
-    found("PROBLEM", "Nothing is dispatched, because the submit process takes no results")
-    assert "NOTHING IS DISPATCHED" in told(exit_status=WRONG)
+    found("PROBLEM", "no tasks, because the submit process takes no results")
+    assert "NO TASKS ARE DISPATCHED" in told(exit_status=WRONG)
     for _ in range(answered):
         side.result()
-    wait_until(lambda: "Nothing is dispatched" not in status().stdout, FOUND_WITHIN_S, "it goes on")
+    wait_until(lambda: "dispatches no tasks" not in status().stdout, FOUND_WITHIN_S, "it goes on")
 
 
 def limited() -> None:
@@ -139,8 +139,8 @@ def test_descriptors_have_run_out(start):
             sock.setsockopt(zmq.LINGER, 0)
             sock.connect(side.worker_url)
             sock.send(pickle.dumps(registration(f"manager-{number}")))
-        line = found("PROBLEM", "No more managers are let in until some leave")
-        assert f"of {LIMIT} descriptors" in line and "NOBODY IS LET IN" in status().stdout
+        line = found("PROBLEM", "The interchange accepts no more managers until some leave")
+        assert f"of {LIMIT} descriptors" in line and "NO MANAGER IS ACCEPTED" in status().stdout
     finally:
         context.destroy(linger=0)
 
@@ -165,7 +165,7 @@ def test_a_task_that_does_not_end(start, connect):
     manager.tasks(2)
     manager.answer(2)
     assert side.result()["task_id"] == 2
-    found("NOTE", "1 task (the longest for ", " in the hands of 1 manager, none waits.")
+    found("NOTE", "1 task (the longest for ", " in flight on 1 manager; no task waits.")
     assert "In flight      1 task (the longest for " in told()
 
 
@@ -176,7 +176,7 @@ def test_files_of_a_killed_interchange_are_reported(start, place):  # noqa: F811
     side.interchange.end()
     answer = status()
     assert answer.returncode == NONE_FOUND
-    assert f"no socket; 1 left by killed processes ({pid}), and removed" in answer.stderr
+    assert f"no socket; 1 left by killed processes ({pid}), now removed" in answer.stderr
     below = subprocess.run(
         [environment.binary(), "status", "."],
         cwd=side.workdir,
@@ -187,7 +187,7 @@ def test_files_of_a_killed_interchange_are_reported(start, place):  # noqa: F811
     )
     where = os.path.realpath(side.workdir)
     assert f"at or below {where}.\n" in below.stderr
-    assert f"`htex-interchange doctor {where}` looks for what went wrong." in below.stderr
+    assert f"`htex-interchange doctor {where}` examines what went wrong." in below.stderr
 
 
 @pytest.mark.expect_error("has incompatible version info")

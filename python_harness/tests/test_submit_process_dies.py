@@ -63,7 +63,7 @@ def test_real_managers_below_a_shell(tmp_path, measured):
 
 
 # An interchange that finds its parent gone during its start refuses to start, and logs that.
-@pytest.mark.expect_error("refused to start: the process that started it is gone")
+@pytest.mark.expect_error("refused to start: the process that started it has ended")
 @pytest.mark.parametrize("shell", [[], THROUGH_A_SHELL], ids=["direct", "below-a-shell"])
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_any_stage_of_the_start(tmp_path, stage, shell, measured):
@@ -108,7 +108,7 @@ def test_a_broker_whose_submit_process_is_gone_when_it_would_take_over(tmp_path)
     os.kill(keeper, signal.SIGCONT)
     program.kill()
     log = (tmp_path / "log" / "interchange.log").read_text()
-    assert "nobody is left to serve [submit-side-gone]" in log, log
+    assert "no process is left to serve [submit-side-gone]" in log, log
 
 
 @OURS_ONLY
@@ -119,7 +119,7 @@ def test_a_wrapper_that_ends_is_not_the_submit_process(tmp_path):
     command = [*INTO_THE_BACKGROUND, str(may_end), *command_under_test()]
     program = Program("bare_submit_side.py", tmp_path, "answered", *command)
     log = (tmp_path / "log" / "interchange.log").read_text()
-    assert f"Ends with the submit process, {program.process.pid}\n" in log
+    assert f"Watching for the end of the submit process, {program.process.pid}\n" in log
     wrapper = program.report["interchange"]
     may_end.touch()
     wait_until(lambda: not processes.alive(wrapper), 10, "the wrapper has ended")

@@ -165,7 +165,7 @@ def test_the_constructor_passes_the_flag_on():
     assert survives(["nice", *ours, "--survive"]) and not survives("interchange.py")
     for kind in (HighThroughputExecutor, MPIExecutor):
         for bad in (1, "yes", None):
-            with pytest.raises(TypeError, match="survive is True or False"):
+            with pytest.raises(TypeError, match="survive must be True or False"):
                 kind(survive=bad)
 
 

@@ -219,7 +219,7 @@ def test_a_broker_that_keeps_ending_is_given_up(survivor, connect):
     manager.close()
 
 
-@pytest.mark.expect_error("htex-interchange could not go on: ")
+@pytest.mark.expect_error("htex-interchange could not continue: ")
 @pytest.mark.expect_error("htex-interchange ended with status 70")
 def test_a_broker_that_cannot_restart_is_given_up(survivor):
     """Files that the first broker read from the disk may have been removed."""
@@ -293,8 +293,8 @@ def test_any_other_executor_learns_of_a_loss(start, connect):
     """Any other executor would neither send tasks in transit again nor notice lost ones."""
     side = start(command=[str(environment.binary()), "--survive"])
     manager = connect(side).enlist(side)
-    (line,) = side.interchange.log_lines("WARNING", "--survive: ")
-    assert "this run does not survive the end of its broker: only an executor of" in line
+    (line,) = side.interchange.log_lines("WARNING", "--survive is ")
+    assert "this run ends when its interchange process ends: only the executor of" in line
     os.kill(side.interchange.pid, signal.SIGKILL)
     manager.expect_shutdown(within_s=GONE_WITHIN_S)
     assert side.result()["task_id"] == -1
@@ -306,8 +306,8 @@ def test_any_other_executor_learns_of_a_loss(start, connect):
 def test_without_memfd_the_run_continues_and_says_so(survivor, connect):
     """A kernel without memfd_create, as before Linux 3.17; and a limit that is reached later."""
     side = survivor(preexec_fn=refused_calls.refusing({"memfd_create": errno.ENOSYS}))
-    (line,) = side.interchange.log_lines("WARNING", "--survive: ")
-    assert "does not survive the end of its broker: there is no memory that outlives it" in line
+    (line,) = side.interchange.log_lines("WARNING", "--survive is ")
+    assert "ends when its interchange process ends: no memory can be allocated" in line
     manager = connect(side).enlist(side)
     side.submit(1)
     assert manager.tasks(1)[0]["task_id"] == 1
@@ -317,10 +317,10 @@ def test_without_memfd_the_run_continues_and_says_so(survivor, connect):
         resource.setrlimit(resource.RLIMIT_FSIZE, (8 << 20, 8 << 20))
 
     side = survivor(preexec_fn=limit)
-    assert side.interchange.log_lines("WARNING", "--survive: ") == []
+    assert side.interchange.log_lines("WARNING", "--survive is ") == []
     side.submit(1, buffer=bytes(9 << 20))
     wait_until(
-        lambda: side.interchange.log_lines("WARNING", "from now on this run does not survive"),
+        lambda: side.interchange.log_lines("WARNING", "--survive is no longer in effect"),
         PATIENCE_S,
         "it is told",
     )

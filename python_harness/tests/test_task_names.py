@@ -64,8 +64,8 @@ def test_a_real_manager_that_ends_of_a_foreign_name_is_reported(tmp_path, homele
             bad.result(RESULT_S)
         assert [future.result(RESULT_S) for future in others] == [1, 2, 3, 4, 5]
         log = (Path(htex.logdir) / "interchange.log").read_text()
-    (line,) = [line for line in log.splitlines() if "may have been ended by" in line]
-    assert f"task {bad.parsl_executor_task_id}, which names only_here.Homeless" in line
+    (line,) = [line for line in log.splitlines() if "may have ended because of" in line]
+    assert f"task {bad.parsl_executor_task_id}, which refers to only_here.Homeless" in line
     assert row["manager"] in line
 
 

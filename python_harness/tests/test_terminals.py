@@ -35,7 +35,7 @@ def seen(*arguments, key: str = "") -> bytes:
         if key:
             terminal.wait_for("node0")
             terminal.press("?")
-            terminal.wait_for("Keys; any of them goes on")
+            terminal.wait_for("Keys (press any key to close)")
             terminal.press(" ", key)
         terminal.wait_exit()
         return terminal.raw
@@ -80,7 +80,7 @@ def test_a_dumb_terminal_gets_lines(start, connect, monkeypatch):
     monkeypatch.setenv("CI", "true")
     for arguments in [("status",), ("doctor", "nowhere.py"), ("--help",), ("top",)]:
         assert b"\x1b" not in seen(*arguments), arguments
-    assert b"`htex-interchange status` tells the same in lines" in seen("top")
+    assert b"`htex-interchange status` prints the same information as text" in seen("top")
     watching = ["timeout", "-s", "INT", "1", str(environment.binary()), "status", "--watch=0.1"]
     with Terminal(watching) as terminal:
         terminal.wait_exit()

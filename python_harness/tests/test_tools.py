@@ -58,7 +58,7 @@ def content(directory: Path) -> list[str]:
 def test_a_shim_serves_an_unmodified_program(tmp_path, how):
     """A shell runs the line that the tool prints, as a user would."""
     told = install(tmp_path / "a dir", *how)
-    assert f"Parsl would run {STOCK}, by PATH." in told
+    assert f"With this PATH, Parsl would run {STOCK}." in told
     (line,) = [line for line in told.splitlines() if "export PATH" in line]
     ran = subprocess.run(
         ["sh", "-c", f'{line}\nexec "$@"', "sh", sys.executable, PROGRAM, tmp_path / "run"],
@@ -114,9 +114,9 @@ def test_a_shim_of_ours_is_renewed_and_removed(tmp_path):
             assert place.is_symlink() == (now == [])
             assert place.samefile(environment.binary()) == (now == [])
             assert tool("--version", binary=place).returncode == 0
-    assert "is removed" in install("--remove", place.parent)
+    assert "Removed " in install("--remove", place.parent)
     assert content(place.parent) == []
-    assert "There is no" in install("--remove", place.parent)
+    assert "does not exist" in install("--remove", place.parent)
 
 
 def test_a_link_by_another_name_is_ours(tmp_path):
@@ -148,7 +148,7 @@ def test_foreign_files_stay_unless_forced(tmp_path, which):
     strangers(place)[which]()
     before = identity(place)
     assert f"{place} is " in refusal(tmp_path) and "--force" in refusal(tmp_path)
-    assert "it stays" in refusal("--remove", tmp_path)
+    assert "so it is kept" in refusal("--remove", tmp_path)
     assert identity(place) == before
     assert content(tmp_path) == ["interchange.py"]
     install("--force", tmp_path)
@@ -160,11 +160,11 @@ def test_impossible_places(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "taken" / "interchange.py").mkdir(parents=True)
     assert "its parent does not exist" in refusal(tmp_path / "no" / "bin")
-    assert "it is there, and is no directory" in refusal(tmp_path / "file")
-    assert "its parent is no directory" in refusal(tmp_path / "file" / "bin")
+    assert "it exists, and is not a directory" in refusal(tmp_path / "file")
+    assert "its parent is not a directory" in refusal(tmp_path / "file" / "bin")
     assert "is a directory" in refusal(tmp_path / "taken")
     assert "cannot be written" in refusal("--force", tmp_path / "taken")
-    assert "no PATH can name a colon" in refusal(tmp_path / "a:b")
+    assert "PATH cannot contain a directory whose name has a colon" in refusal(tmp_path / "a:b")
     assert content(tmp_path) == ["file", "taken"]
     assert content(tmp_path / "taken") == ["interchange.py"]
 
@@ -180,10 +180,10 @@ def test_a_place_that_cannot_be_written(tmp_path):
 def test_a_shim_does_not_become_a_link_to_itself(tmp_path):
     install(tmp_path, "--copy")
     shim = tmp_path / "interchange.py"
-    assert "is this very program" in refusal(tmp_path, binary=shim)
-    assert "is this very program" in refusal("--copy", tmp_path, binary=shim)
+    assert "is the running program itself" in refusal(tmp_path, binary=shim)
+    assert "is the running program itself" in refusal("--copy", tmp_path, binary=shim)
     assert tool("--version", binary=shim).returncode == 0
-    assert "is removed" in install("--remove", tmp_path, binary=shim)
+    assert "Removed " in install("--remove", tmp_path, binary=shim)
 
 
 def complete(line: str) -> list[str]:

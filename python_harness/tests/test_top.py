@@ -173,7 +173,7 @@ def test_what_cannot_be_shown(tmp_path):
         timeout=SECONDS,
     )
     assert piped.returncode == WRONG_ARGUMENTS and piped.stdout == ""
-    assert "this is none; `htex-interchange status` tells the same" in piped.stderr
+    assert "`htex-interchange status` prints the same" in piped.stderr
     with top() as terminal:
         assert terminal.wait_exit() == NONE_FOUND
         assert DIRECTORY_VARIABLE.encode() in terminal.raw and b"\x1b" not in terminal.raw

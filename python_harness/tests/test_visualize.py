@@ -271,5 +271,5 @@ def test_the_browser_reports_what_is_wrong_with_a_page(prepared, tmp_path):
     absent, thrown, said = sorted(page.console_errors)
     assert "ERR_FILE_NOT_FOUND" in absent and said == "said 3"
     assert thrown.startswith("ReferenceError: undefinedFunction")
-    with pytest.raises(browser.BrowserFailed, match="still not: false"):
+    with pytest.raises(browser.BrowserFailed, match="condition not reached: false"):
         browser.rendered(broken.as_uri(), until="false", within_s=1)

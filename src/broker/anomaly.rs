@@ -118,7 +118,7 @@ impl fmt::Display for Anomaly<'_> {
                 said,
             } => write!(
                 f,
-                "Dropping {said} of {manager}, which is not registered any more; it is told to exit"
+                "Dropping {said} of {manager}, which is no longer registered; telling it to exit"
             ),
             Self::NotRegistered { manager, said, .. } => {
                 write!(
@@ -132,8 +132,9 @@ impl fmt::Display for Anomaly<'_> {
                 late: Some(late),
             } => write!(
                 f,
-                "Dropping the result of task {task} (late result number {late}): it was given up, \
-                 in doubt since manager {manager} came back (see --reconnect-patience)"
+                "Dropping the result of task {task} (late result number {late}): the task was \
+                 reported lost before, since no result came within --reconnect-patience after \
+                 manager {manager} reconnected"
             ),
             Self::ResultNotHeld { manager, task, .. } => {
                 write!(
@@ -148,7 +149,7 @@ impl fmt::Display for Anomaly<'_> {
                 new,
             } => write!(
                 f,
-                "Manager {manager} now speaks from {new}, before from {known}"
+                "Manager {manager} now sends from {new}; before, it sent from {known}"
             ),
             Self::Selector { fault } => f.write_str(fault),
         }

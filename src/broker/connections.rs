@@ -61,8 +61,8 @@ impl<B> Broker<B> {
         let (id, in_flight) = (manager.id.clone(), manager.in_flight.len());
         codes::log!(
             MANAGER_DISCONNECTED,
-            "Manager {} is disconnected, with {in_flight} tasks in flight; it gets no more until \
-             it speaks",
+            "Manager {} is disconnected, with {in_flight} tasks in flight; it gets no new tasks \
+             until it sends a message",
             manager.registration.place(&id),
         );
         self.note_manager(&id, ManagerChange::Suspect { in_flight }, now);

@@ -234,15 +234,15 @@ impl<B> Broker<B> {
         let is_held = self.settings.placement.hold_failing_managers;
         codes::log!(
             MANAGER_FAILING,
-            "Manager {} fails everything: its last {in_a_row} tasks have all raised, faster than \
-             tasks of other managers are done, {} of {} of which did not raise in that time. Its \
-             node may be broken (a mount, a GPU, the environment). {}",
+            "Manager {} fails every task: its last {in_a_row} tasks all raised exceptions, faster \
+             than other managers complete tasks. In that time {} of {} tasks of other managers did \
+             not raise. The manager's node may be broken (a mount, a GPU, the environment). {}",
             manager.registration.place(&manager.id),
             others.succeeded(),
             others.done,
             match is_held {
-                true => "It is held: it gets no more tasks",
-                false => "It gets tasks still (see --hold-failing-managers)",
+                true => "The manager is held: it gets no more tasks",
+                false => "The manager still gets tasks (see --hold-failing-managers)",
             }
         );
         let id = manager.id.clone();

@@ -16,7 +16,7 @@ pub enum Disorder {
     #[error("task {0} is queued twice")]
     QueuedTwice(TaskId),
     /// The queue's weight is not the sum of its tasks' weights.
-    #[error("the queue weighs {kept}, its tasks {tasks}")]
+    #[error("the queue's recorded weight is {kept}, but its tasks weigh {tasks}")]
     Weight {
         /// The weight that the queue reports.
         kept: usize,
@@ -24,7 +24,7 @@ pub enum Disorder {
         tasks: usize,
     },
     /// A task is held by two managers, or by a manager and the queue.
-    #[error("task {task} is in two places, one of them {manager}")]
+    #[error("task {task} is recorded in two places, one of them manager {manager}")]
     InTwoPlaces {
         /// The task.
         task: TaskId,
@@ -32,28 +32,28 @@ pub enum Disorder {
         manager: ManagerId,
     },
     /// The manager holds more tasks than its capacity.
-    #[error("{0} holds more than its capacity")]
+    #[error("manager {0} holds more than its capacity")]
     OverCapacity(ManagerId),
     /// The index by identity has another registration for the manager, or none.
-    #[error("{0} is not found by its id")]
+    #[error("manager {0} is not found by its id")]
     NotFoundById(ManagerId),
     /// The index by connection has another registration for the manager, or none.
-    #[error("{0} is not found by its connection")]
+    #[error("manager {0} is not found by its connection")]
     NotFoundByConnection(ManagerId),
     /// The manager has tasks and also a time since when it is idle, or it has neither.
-    #[error("{0} is idle and busy at once")]
+    #[error("manager {0} is idle and busy at once")]
     IdleAndBusy(ManagerId),
     /// The manager's deadlines differ from those that its record requires.
-    #[error("{0} is not watched as it should be")]
+    #[error("the deadlines of manager {0} do not match its record")]
     Unwatched(ManagerId),
     /// A deadline belongs to a registration that has ended.
-    #[error("a deadline is nobody's")]
+    #[error("a deadline belongs to no registered manager")]
     NobodysDeadline,
     /// The manager is both in the table and among the departed managers.
-    #[error("{0} is registered and departed at once")]
+    #[error("manager {0} is registered and departed at once")]
     RegisteredAndDeparted(ManagerId),
     /// The count of live tasks is wrong.
-    #[error("{here} tasks are here, {live} are live")]
+    #[error("{here} tasks are queued or in flight, but {live} are counted as live")]
     LiveTasks {
         /// Number of tasks queued and in flight.
         here: usize,

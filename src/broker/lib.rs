@@ -271,14 +271,14 @@ impl<B> Broker<B> {
         let queued = self.queue.ids().collect();
         let held = self.managers.task_ids().collect();
         let mut line = format!(
-            "Without an answer: queued {}, in flight {}",
+            "Tasks without a result: queued {}, in flight {}",
             ticket::ranges(queued),
             ticket::ranges(held)
         );
         if self.tally.late_results > 0 {
             line.push_str(&format!(
-                "; too late to be used: {} results of managers that were gone, or of tasks that \
-                 were given up",
+                "; dropped because they came too late: {} results of managers that were no longer \
+                 registered, or of tasks that were reported lost",
                 self.tally.late_results
             ));
         }
@@ -345,7 +345,7 @@ impl<B> Broker<B> {
             body,
         } = task;
         if let Some(name) = foreign_name {
-            debug!("Task {id} names {name} and travels alone");
+            debug!("Task {id} refers to {name} and is sent in a separate batch");
             self.live.send_alone(id, name);
         }
         let task = QueuedTask {
@@ -470,7 +470,7 @@ impl<B> Broker<B> {
             // is dropped.
             FromManager::Monitoring { .. } => {}
             FromManager::ConnectionProbe | FromManager::Registration(_) => {
-                debug_assert!(false, "answered alike for known and unknown managers");
+                debug_assert!(false, "probes and registrations are handled before");
             }
         }
     }

@@ -25,7 +25,7 @@ impl<B> Broker<B> {
                 host,
                 held,
                 tasks,
-                "Manager {place} has not come back in the {:.1} s since its connection closed - \
+                "Manager {place} has not reconnected in the {:.1} s since its connection closed - \
                  removing manager",
                 awake.saturating_sub(since).as_secs_f64()
             ),
@@ -34,8 +34,8 @@ impl<B> Broker<B> {
                 host,
                 held,
                 tasks,
-                "Too many heartbeats missed for manager {place} - removing manager: nothing heard \
-                 for {:.1} s",
+                "Too many heartbeats missed for manager {place} - removing manager: no message for \
+                 {:.1} s",
                 silent.as_secs_f64()
             ),
         }
@@ -80,16 +80,16 @@ impl<B> Broker<B> {
         const NAMED_MAX: usize = 10;
         let names = held.iter().filter_map(|held| {
             let name = self.live.foreign_name(held.task())?;
-            Some(format!("task {}, which names {name}", held.task()))
+            Some(format!("task {}, which refers to {name}", held.task()))
         });
         let named: Vec<String> = names.take(NAMED_MAX).collect();
         if !named.is_empty() {
             codes::log!(
                 MANAGER_ENDED_BY_TASK,
-                "Manager {} may have been ended by {}: no manager survives a name in a task's \
-                 context that it cannot import",
+                "Manager {} may have ended because of {}: a manager ends when a task's context has \
+                 a name that it cannot import",
                 manager.registration.place(&manager.id),
-                named.join("; or by ")
+                named.join("; or because of ")
             );
         }
     }

@@ -89,7 +89,7 @@ impl<B> ManagerTable<B> {
             generation: entry.generation,
         };
         let earlier = self.by_id.insert(manager.id.clone(), slot);
-        debug_assert!(earlier.is_none(), "{} is in the table already", manager.id);
+        debug_assert!(earlier.is_none(), "{} is already in the table", manager.id);
         entry.manager = Some(manager);
         slot
     }

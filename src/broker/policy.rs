@@ -198,8 +198,10 @@ impl<B> Broker<B> {
                     match self.managers.slot_of(&id) {
                         Some(slot) => order.push(slot),
                         None => {
-                            let fault =
-                                format!("The manager selector names {id}, which is not registered");
+                            let fault = format!(
+                                "The manager selector returned {id}, which is not a registered \
+                                 manager"
+                            );
                             self.anomalies
                                 .note(&Anomaly::Selector { fault: &fault }, now);
                         }
@@ -216,7 +218,8 @@ impl<B> Broker<B> {
             }
             SelectorAnswer::Failed { number, traceback } => {
                 let fault = format!(
-                    "The manager selector failed; managers are taken at random: {traceback}"
+                    "The manager selector failed; managers are chosen at random this time: \
+                     {traceback}"
                 );
                 self.anomalies
                     .note(&Anomaly::Selector { fault: &fault }, now);
@@ -262,7 +265,7 @@ impl<B> Broker<B> {
             Some(0) => self.give_up_asking("it was not loaded in time"),
             Some(number) => {
                 let fault =
-                    "The manager selector took too long; managers are taken at random this time";
+                    "The manager selector took too long; managers are chosen at random this time";
                 self.anomalies.note(&Anomaly::Selector { fault }, now);
                 let _ = user.answer_at_random(number);
             }

@@ -187,8 +187,8 @@ impl<B> Broker<B> {
         if self.versions.python.is_none() || self.versions.parsl.is_none() {
             codes::log!(
                 VERSIONS_UNKNOWN,
-                "Some versions of the submit side are unknown: comparing managers with the first \
-                 one (Python {python}, Parsl {})",
+                "Some versions of the submit side are unknown: all managers are compared with the \
+                 first manager (Python {python}, Parsl {})",
                 manager.parsl_version
             );
         }

@@ -235,7 +235,7 @@ impl<B> Broker<B> {
     /// accepted before.
     pub(super) fn note_accepted(&mut self, id: TaskId, is_fresh: bool, now: Now) {
         if !is_fresh {
-            debug!("Task {id} was accepted before, and is dropped");
+            debug!("Dropping task {id}: it was accepted before");
             return;
         }
         let survival = &mut self.survival;

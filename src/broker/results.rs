@@ -35,7 +35,7 @@ impl<B> Broker<B> {
                 "Failing task {task}: cannot forward its result from {manager}: {reason}"
             );
             let manager = manager.clone();
-            let reason = format!("the result of task {task} could not be passed on: {reason}");
+            let reason = format!("the result of task {task} could not be forwarded: {reason}");
             let failure = Failure::Unreadable { task, reason };
             self.outputs.push_back(Output::Failure(failure));
             self.note_unreadable(task, Some(manager), now);

@@ -52,7 +52,7 @@ impl<B> Manager<B> {
             false => format!("{} to {}", in_s(first), in_s(last)),
         };
         let ids = ticket::ranges(ids);
-        format!("; in doubt: {ids}, given up without a result in {span} s")
+        format!("; possibly lost: {ids}, reported lost if no result comes within {span} s")
     }
 
     /// Returns when the first doubt ends. While the manager has no connection, no doubt ends.
@@ -114,7 +114,7 @@ impl<B> Broker<B> {
         if was_suspect || is_doubtful {
             let how = match was_suspect {
                 true => "again",
-                false => "by another connection",
+                false => "over another connection",
             };
             self.tell_of_return(slot, how, now);
         }
@@ -128,7 +128,7 @@ impl<B> Broker<B> {
         let manager = self.managers.get(slot);
         codes::log!(
             MANAGER_BACK,
-            "Manager {} speaks {how}, with {} tasks in flight from before{}",
+            "Manager {} sends {how}, with {} tasks in flight from before{}",
             manager.registration.place(&manager.id),
             manager.in_flight.len(),
             manager.doubts_in_words(awake)
@@ -214,9 +214,9 @@ impl<B> Broker<B> {
         self.note_manager(&id, change, now);
         codes::log!(
             DOUBTFUL_TASKS_LOST,
-            "Reported tasks lost that were in doubt since manager {place} came back: {}. Their \
-             batch or their results may have been lost with its connection, and no result has come \
-             since (see --reconnect-patience)",
+            "Reported tasks lost that manager {place} had when its connection broke: {}. The tasks \
+             or their results may have been lost with the connection, and no result has come since \
+             the manager reconnected (see --reconnect-patience)",
             ticket::ranges(tasks)
         );
         self.watch_doubts(slot);

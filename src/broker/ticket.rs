@@ -73,10 +73,14 @@ impl Drop for Ticket {
         }
         codes::log!(
             TASK_FORGOTTEN,
-            "Task {} went out of scope without a terminal message",
+            "Task {} was dropped without a result or an error for the executor",
             self.0
         );
-        debug_assert!(false, "task {} went out of scope", self.0);
+        debug_assert!(
+            false,
+            "task {} was dropped without a terminal message",
+            self.0
+        );
     }
 }
 
@@ -108,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    #[should_panic(expected = "went out of scope")]
+    #[should_panic(expected = "was dropped without")]
     fn a_dropped_ticket_is_noticed() {
         drop(Ticket::issue(TaskId(7)));
     }

@@ -81,7 +81,8 @@ impl<B> Broker<B> {
         if let Some(stalled) = self.liveness.turn(now) {
             codes::log!(
                 SUSPENDED,
-                "This process was suspended for {:.1} s; this time does not count against managers",
+                "This process was suspended for {:.1} s; this time does not count as silence of \
+                 managers",
                 stalled.as_secs_f64()
             );
         }

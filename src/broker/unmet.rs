@@ -72,8 +72,8 @@ impl fmt::Display for Unmet {
         let (need, them) = (one_or_all("needs", "need"), one_or_all("it", "them"));
         write!(f, "{} {} ", self.tasks, one_or_all("task", "tasks"))?;
         match &self.lack {
-            Lack::Managers => write!(f, "{need} a manager; none gets tasks"),
-            Lack::Node => write!(f, "{need} a node that no manager is on"),
+            Lack::Managers => write!(f, "{need} a manager, but no manager accepts tasks"),
+            Lack::Node => write!(f, "{need} a node on which no manager runs"),
             Lack::Slots { needed, largest } => {
                 let slots = if *needed == 1 { "slot" } else { "slots" };
                 write!(
@@ -87,8 +87,8 @@ impl fmt::Display for Unmet {
             ),
             Lack::Affinity(manager) => write!(
                 f,
-                "{need} manager {manager}, which runs others of the same affinity and cannot hold \
-                 {them}"
+                "{need} manager {manager}, which runs other tasks of the same affinity but cannot \
+                 run {them}"
             ),
         }?;
         write!(f, ". {} ", one_or_all("It", "They"))?;
@@ -97,9 +97,9 @@ impl fmt::Display for Unmet {
         }
         let wait = one_or_all("waits", "wait");
         match &self.lack {
-            Lack::Affinity(_) => write!(f, "{wait} until that manager is held or goes"),
+            Lack::Affinity(_) => write!(f, "{wait} until that manager is held or leaves"),
             Lack::Managers | Lack::Node | Lack::Slots { .. } | Lack::Time { .. } => {
-                write!(f, "{wait} for a block whose managers can hold {them}")
+                write!(f, "{wait} for a block whose managers can run {them}")
             }
         }
     }
@@ -381,7 +381,7 @@ impl Sum {
         let Unmet { needs, lack, .. } = self.example?;
         let needs = match self.kinds {
             1 => needs,
-            _ => format!("{needs}, and of {} other kinds", self.kinds - 1),
+            _ => format!("{needs} (and for {} other combinations)", self.kinds - 1),
         };
         let tasks = self.tasks;
         Some(Unmet { tasks, needs, lack })
@@ -427,17 +427,17 @@ mod tests {
         assert_eq!(
             told(12, "8 cores", slots),
             "12 tasks need 8 slots on one manager; the largest has 4. They ask for 8 cores, and \
-             wait for a block whose managers can hold them"
+             wait for a block whose managers can run them"
         );
         assert_eq!(
             told(1, "600 s left", Lack::Time { longest_s: 59.6 }),
             "1 task needs more time than any manager has left; the longest is 60 s. It asks for \
-             600 s left, and waits for a block whose managers can hold it"
+             600 s left, and waits for a block whose managers can run it"
         );
         assert_eq!(
             told(2, "", Lack::Affinity(ManagerId::new(b"ab12"))),
-            "2 tasks need manager b'ab12', which runs others of the same affinity and cannot hold \
-             them. They wait until that manager is held or goes"
+            "2 tasks need manager b'ab12', which runs other tasks of the same affinity but cannot \
+             run them. They wait until that manager is held or leaves"
         );
     }
 }

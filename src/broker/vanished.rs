@@ -101,7 +101,7 @@ impl<B> Broker<B> {
         codes::log!(
             MANAGERS_VANISHED,
             "Managers {other} and {id} of block {block} vanished within {:.1} s of each other; {} \
-             more of the block are sent nothing new until they have spoken",
+             other managers of the block get no new tasks until they send a message",
             ago.as_secs_f64(),
             survivors.len()
         );

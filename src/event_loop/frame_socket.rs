@@ -47,7 +47,7 @@ pub(super) enum NotSent {
 impl fmt::Display for NotSent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Full(_) => f.write_str("there is no room for it"),
+            Self::Full(_) => f.write_str("its send queue is full"),
             Self::Refused(error) => error.fmt(f),
         }
     }

@@ -85,7 +85,7 @@ impl HubSender {
             if self.dropped == 0 {
                 codes::log!(
                     MONITORING_DROPPED,
-                    "The monitoring hub does not read; dropping its oldest records"
+                    "The monitoring hub does not read its records; dropping the oldest unsent ones"
                 );
             }
             self.dropped += 1;
@@ -180,7 +180,7 @@ impl HubSender {
     }
 
     fn ask_again(&mut self, why: &str, now: Now) {
-        debug!("The monitoring hub could not be asked what it speaks: {why}");
+        debug!("Could not query the protocol of the monitoring hub: {why}");
         self.state = State::ToAsk(now.monotonic + ASK_AGAIN_AFTER);
     }
 

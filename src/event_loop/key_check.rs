@@ -85,7 +85,7 @@ impl KeyCheck {
         };
         // Only a context that is being terminated refuses this.
         if let Err(error) = self.socket.send_multipart(answer, zmq::DONTWAIT) {
-            debug!("An authentication answer was not taken: {error}");
+            debug!("Could not send the answer to an authentication request: {error}");
         }
         true
     }

@@ -91,7 +91,7 @@ impl fmt::Display for Told {
         };
         write!(
             f,
-            "{executor}; {} managers were told to exit, and {} were not connected",
+            "{executor}; {} managers were told to exit, {} managers were not connected",
             self.managers, self.not_there
         )
     }

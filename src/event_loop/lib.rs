@@ -216,7 +216,8 @@ impl EventLoop {
             kept.notes().set_survives(false);
             codes::log!(
                 SURVIVE_OFF,
-                "--survive: from now on this run does not survive the end of its broker: {reason}"
+                "--survive is no longer in effect: this run ends when its interchange process \
+                 ends: {reason}"
             );
         }
     }
@@ -423,7 +424,10 @@ impl EventLoop {
                     let complaints = self.turn.interchange().complaints();
                     let name = signal.as_str().as_bytes();
                     if complaints.may_say(Complaint::IgnoredSignal, name, now) {
-                        info!("Ignoring {signal}: the submit side lives, and will end us itself");
+                        info!(
+                            "Ignoring {signal}: the submit side still runs, and ends this process \
+                             when it is done"
+                        );
                     }
                 }
             }
@@ -461,7 +465,7 @@ impl EventLoop {
         let interchange = self.turn.interchange_mut();
         let has_asked = interchange.commands() > 0;
         if self.dialect_watch.is_found_waiting(has_asked, now) {
-            info!("The executor asks nothing and is told what it would ask");
+            info!("The executor sends no commands; sending it the state without requests");
             interchange.broker_mut().begin_observations(now);
         }
     }

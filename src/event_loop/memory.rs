@@ -120,7 +120,7 @@ pub(super) fn bound_bytes(named: Option<usize>) -> usize {
     };
     let source = match named {
         Some(_) => "--max-queued-bytes",
-        None => "a share of the memory; --max-queued-bytes names another",
+        None => "a share of the memory; --max-queued-bytes sets another limit",
     };
     let bound = named.unwrap_or_else(share);
     info!(
@@ -200,7 +200,7 @@ impl fmt::Display for ScarceMemory {
         } = &self.0;
         write!(
             f,
-            "`{name}` is {:.1} MB, of which {:.1} MB are left",
+            "`{name}` is {:.1} MB, of which {:.1} MB are free",
             mb(*all_bytes),
             mb(*left_bytes)
         )
@@ -212,9 +212,9 @@ pub(super) fn warn_if_scarce() {
     if let Some(scarce) = ScarceMemory::found() {
         codes::log!(
             MEMORY_LIMITED,
-            "{scarce}. A task or a result that is larger ends the connection that brings it (the \
-             log then has a manager disconnected, or the connection for tasks broken) or this \
-             process. Raise it where Parsl is started, or pass such data by files"
+            "{scarce}. A larger task or result breaks the connection that carries it (the log then \
+             shows a manager disconnected, or the connection for tasks broken), or ends this \
+             process. Raise the limit where Parsl is started, or pass such data in files"
         );
     }
 }

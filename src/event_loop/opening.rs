@@ -112,10 +112,10 @@ pub enum OpenError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The process that started the interchange is gone.
-    #[error("the process that started it is gone")]
+    #[error("the process that started it has ended")]
     StarterGone,
     /// The previous broker's journal cannot be read.
-    #[error("cannot go on from what the broker before has left: {0}")]
+    #[error("cannot continue from the state that the previous process left: {0}")]
     Journal(#[source] io::Error),
     /// A service that `--strict` requires cannot start.
     #[error(transparent)]
@@ -296,7 +296,7 @@ fn bind_workers(
 
 fn watch_process(watched: WatchedProcess, is_kept: bool) -> Result<ProcessWatch, OpenError> {
     let watch = ProcessWatch::open(watched, is_kept).ok_or(OpenError::StarterGone)?;
-    info!("Ends with {watched}");
+    info!("Watching for the end of {watched}");
     Ok(watch)
 }
 

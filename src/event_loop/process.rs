@@ -54,7 +54,7 @@ impl ProcessStat {
     pub(super) fn read(pid: u32) -> io::Result<Self> {
         let line = fs::read(format!("/proc/{pid}/stat"))?;
         let line = String::from_utf8_lossy(&line);
-        Self::parse(&line).ok_or_else(|| io::Error::other("a line of another shape"))
+        Self::parse(&line).ok_or_else(|| io::Error::other("a line in an unexpected format"))
     }
 
     /// Parses a line, whose second field is a name that may contain any character.

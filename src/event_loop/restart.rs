@@ -35,7 +35,8 @@ pub(super) fn keep_journal(
         Err(error) => {
             codes::log!(
                 SURVIVE_OFF,
-                "--survive: this run does not survive the end of its broker: {error}"
+                "--survive is not in effect: this run ends when its interchange process ends: \
+                 {error}"
             );
             return Ok(interchange);
         }

@@ -57,10 +57,10 @@ pub enum SelectorHelperError {
     #[error("{0}")]
     Raised(String),
     /// The process sent an order of managers, although none was requested yet.
-    #[error("its process answers what was not asked")]
+    #[error("its process sent an order of managers that was not requested")]
     NotAsked,
     /// The answer is malformed.
-    #[error("its process does not answer as it should: {0}")]
+    #[error("its process sent a malformed answer: {0}")]
     Unreadable(#[source] Malformed),
 }
 
@@ -302,7 +302,7 @@ impl Running {
         };
         let length = u64::from_le_bytes(*head);
         if length > ANSWER_BYTES_MAX as u64 {
-            return Err(io::Error::other("an answer of absurd length"));
+            return Err(io::Error::other("an answer that is too long"));
         }
         let end = HEAD_BYTES + length as usize;
         if self.unread.len() < end {

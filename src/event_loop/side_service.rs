@@ -44,7 +44,7 @@ pub enum SideServiceError {
         error: io::Error,
     },
     /// No directory works for the status socket.
-    #[error("there is no place for the status socket: {0}")]
+    #[error("no directory is suitable for the status socket: {0}")]
     Status(#[source] NoStatusSocket),
 }
 
@@ -62,19 +62,18 @@ impl SideServiceError {
     fn remedy(&self) -> &'static str {
         match self {
             Self::Metrics { .. } => {
-                "Name an address of this machine and a free port from 1024 on, or --metrics 0 \
-                 for any; `htex-interchange status` tells which"
+                "Name an address of this machine and a free port from 1024 on, or --metrics 0 for \
+                 any free port; `htex-interchange status` shows the port"
             }
             Self::MetricsPortFile { .. } => {
-                "Name a file in a directory that may be written to; `htex-interchange status` \
-                 tells the port"
+                "Name a file in a writable directory; `htex-interchange status` shows the port"
             }
             Self::Events { .. } => {
-                "Name a file in a directory that may be written to, on a file system with room"
+                "Name a file in a writable directory, on a file system with free space"
             }
             Self::Status(_) => {
-                "HTEX_INTERCHANGE_STATUS_DIR names another directory, for both sides: of this \
-                 user, of mode 0700, with a short path"
+                "Set HTEX_INTERCHANGE_STATUS_DIR, where Parsl runs and where `htex-interchange \
+                 status` runs, to a directory of this user with mode 0700 and a short path"
             }
         }
     }

@@ -230,7 +230,7 @@ pub enum BindError {
         error: io::Error,
     },
     /// libzmq does not report the port that it bound, so managers could not be given a port.
-    #[error("libzmq does not tell the port it bound")]
+    #[error("libzmq does not report the port that it bound")]
     UnknownPort,
     /// Every port of the range is already in use.
     #[error(

@@ -265,7 +265,7 @@ impl EventLoop {
             ClientRequest::StatusSocket(Request::Status) => self.page(Page::Status, now),
             ClientRequest::Metrics => self.page(Page::Metrics, now),
             ClientRequest::StatusSocket(Request::Hold { manager }) => {
-                info!("Asked by the status socket to hold manager {manager}");
+                info!("Received a request through the status socket to hold manager {manager}");
                 let id = ManagerId::new(manager.as_bytes());
                 let broker = self.turn.interchange_mut().broker_mut();
                 let held = broker.handle_hold(&id, now);

@@ -93,7 +93,7 @@ impl fmt::Display for WatchedProcess {
         let process = process.number();
         match role {
             Role::SubmitProcess => write!(f, "the submit process, {process}"),
-            Role::Starter => write!(f, "the process that started us, {process}"),
+            Role::Starter => write!(f, "the process that started the interchange, {process}"),
             Role::Named => write!(f, "the process of --watch-pid, {process}"),
         }
     }
@@ -169,7 +169,7 @@ impl ProcessWatch {
         let (_, role) = self.watched.0.filter(|_| has_ended)?;
         Some(match role {
             Role::SubmitProcess => "the submit process has ended",
-            Role::Starter => "the process that started us has ended",
+            Role::Starter => "the process that started the interchange has ended",
             Role::Named => "the process of --watch-pid has ended",
         })
     }
@@ -302,12 +302,12 @@ impl WatchedSocket {
 
     fn tell_that_it_is_made_again(&self) {
         let cause = match ScarceMemory::found() {
-            Some(scarce) => format!("A message that is too large does that: {scarce}"),
-            None => "The log of the network, or of a memory limit, may tell the cause".to_owned(),
+            Some(scarce) => format!("A message that is too large has this effect: {scarce}"),
+            None => "The logs of the network or of a memory limit may show the cause".to_owned(),
         };
         codes::log!(
             CONNECTION_BROKEN,
-            "The connection for {} to the submit side broke; reconnecting. Messages under way are \
+            "The connection for {} to the submit side broke; reconnecting. Messages in transit are \
              lost, and their futures may never complete. {cause}",
             self.carries
         );

@@ -20,8 +20,8 @@ const STACK_BYTES: u64 = 8 << 20;
 /// The system does not provide the needed threads.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{needed} more threads are needed and {given} can be had: {error}. See the limits of processes \
-     and address space (ulimit -u, -v)"
+    "{needed} more threads are needed, but only {given} can be started: {error}. See the limits of \
+     processes and address space (ulimit -u, -v)"
 )]
 pub struct ThreadShortage {
     needed: usize,

@@ -171,7 +171,7 @@ impl WorkerConnections {
             None => match ScarceMemory::found() {
                 None => info!("Disconnected: {place}"),
                 Some(scarce) => info!(
-                    "Disconnected: {place}, by its end or by a message that is too large: {scarce}"
+                    "Disconnected: {place}; the peer ended, or a message was too large: {scarce}"
                 ),
             },
             Some(HandshakeFault::Broken(errno)) => {
@@ -180,14 +180,14 @@ impl WorkerConnections {
             }
             Some(HandshakeFault::Protocol(number)) => codes::log!(
                 HANDSHAKE_FAILED,
-                "Handshake failed with {place}: it does not speak as this port does (encrypted or \
-                 not), or with another server's key; libzmq's number {number:#x}"
+                "Handshake failed with {place}: only one side encrypts, or the peer uses another \
+                 server's key; libzmq's error number is {number:#x}"
             ),
             Some(HandshakeFault::Refused(status)) => {
                 codes::log!(
                     KEY_REFUSED,
-                    "Handshake refused to {place}: its key is not in the certificate directory, \
-                     status {status}"
+                    "Handshake refused to {place}: its key is not in the certificate directory \
+                     (status {status})"
                 );
             }
         }
@@ -197,6 +197,6 @@ impl WorkerConnections {
 fn place(connection: &Connection) -> String {
     match connection.address {
         Some(address) => format!("{address} port {}", connection.port),
-        None => "an address that was gone before it could be read".to_owned(),
+        None => "an address that could not be read before the connection closed".to_owned(),
     }
 }

@@ -93,7 +93,7 @@ impl Complaint {
             Self::ConnectionClosed => "closed connections",
             Self::ConnectionNotAccepted => "connections that could not be accepted",
             Self::IgnoredSignal => "ignored signals",
-            Self::SelectorFault => "faults of the manager selector",
+            Self::SelectorFault => "failures of the manager selector",
         }
     }
 
@@ -125,7 +125,7 @@ impl Complaint {
             (_, true) => info!("{more} more {what} within {span}"),
             (_, false) => codes::log!(
                 LINES_LEFT_OUT,
-                "{more} more {what} within {span}; the first ones stand above"
+                "{more} more {what} within {span}; only the first ones are logged"
             ),
         }
     }

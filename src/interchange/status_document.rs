@@ -246,7 +246,7 @@ fn event(number: u64, happening: &Happening, now: Duration) -> Option<Event> {
             (String::new(), 0)
         }
         ManagerChange::Failing { tasks } => (format!("{tasks} tasks raised in a row"), 0),
-        ManagerChange::Awaited => ("others of its block vanished".to_owned(), 0),
+        ManagerChange::Awaited => ("other managers of its block vanished".to_owned(), 0),
         ManagerChange::Suspect { in_flight } => (
             format!("its connection closed, {} in flight", tasks(*in_flight)),
             0,
@@ -267,7 +267,7 @@ fn event(number: u64, happening: &Happening, now: Duration) -> Option<Event> {
             (text, *lost)
         }
         ManagerChange::Replaced { tasks: lost } => {
-            let text = format!("by another process of its name, {} lost", tasks(*lost));
+            let text = format!("by another process with its name, {} lost", tasks(*lost));
             (text, *lost)
         }
     };

@@ -196,7 +196,7 @@ impl fmt::Display for Fallen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.message {
             None => write!(f, "{}", self.ended),
-            Some(message) => write!(f, "{}, with {message} in hand", self.ended),
+            Some(message) => write!(f, "{}, while it processed {message}", self.ended),
         }
     }
 }

@@ -105,13 +105,15 @@ impl fmt::Display for NoRestart {
             Self::NoProgress => write!(
                 f,
                 "it has ended {ENDS_MAX} times within {} s, each time soon after its start and \
-                 without any message read between them",
+                 before it had read another message",
                 WITHIN.as_secs()
             ),
             Self::SameMessage(message) => {
                 write!(f, "it has ended again at the same message, {message}")
             }
-            Self::NoProcess(error) => write!(f, "the system has no process for it: {error}"),
+            Self::NoProcess(error) => {
+                write!(f, "the system could not start a process for it: {error}")
+            }
         }
     }
 }
@@ -167,8 +169,8 @@ mod tests {
 
     #[test]
     fn the_third_end_within_a_minute_without_progress_is_the_last() {
-        let why = "it has ended 3 times within 60 s, each time soon after its start and without \
-                   any message read between them";
+        let why = "it has ended 3 times within 60 s, each time soon after its start and before it \
+                   had read another message";
         let stopped = (vec![0, 100], Some(why.to_owned()));
         assert_eq!(of(&[(0.0, 0), (0.1, 0), (60.0, 0)]), stopped);
         // The end of a broker that has served is not one of the three.

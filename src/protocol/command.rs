@@ -62,7 +62,7 @@ impl Command {
     }
 
     fn of_other_things(request: View<'_, '_>) -> Self {
-        Self::Unknown(format!("{} of other things", request.kind_name()))
+        Self::Unknown(format!("{} with unknown contents", request.kind_name()))
     }
 
     fn named(name: &str) -> Self {

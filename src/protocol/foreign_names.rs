@@ -44,7 +44,7 @@ pub(crate) fn foreign_name(program: &Program, bytes: &[u8], tree: &Tree<'_>) -> 
             let shown = whole.chars().take(SHOWN_CHARACTERS);
             shown.flat_map(char::escape_debug).collect()
         }
-        None => "a class by no proper text".to_owned(),
+        None => "a class whose name is not text".to_owned(),
     };
     Some(shown.into())
 }
@@ -52,7 +52,7 @@ pub(crate) fn foreign_name(program: &Program, bytes: &[u8], tree: &Tree<'_>) -> 
 /// Returns a text in place of the name for a task that has too many objects to be searched.
 pub(crate) fn unseen_name(program: &Program) -> Option<Box<str>> {
     let looks_up = program.looks_up_names();
-    looks_up.then(|| "something among too many objects to be looked through".into())
+    looks_up.then(|| "an unknown name (too many objects to search)".into())
 }
 
 fn is_plain_data(module: &str, name: &str) -> bool {

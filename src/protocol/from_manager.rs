@@ -96,7 +96,7 @@ impl<F: AsRef<[u8]>> FromManager<Opaque<F>> {
                 frames.drain(1..).map(parse_item).collect()
             }
             _ => vec![Err(Malformed::shape(format!(
-                "{count} frames without a result marker in the first"
+                "{count} frames, the first of which is not a result marker"
             )))],
         }
     }
@@ -184,7 +184,7 @@ fn parse_item<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, Malfor
         | FromManager::Registration(_)
         | FromManager::Heartbeat
         | FromManager::Drain => Err(Malformed::shape(
-            "neither a result nor monitoring stands behind a marker",
+            "a frame behind a marker is neither a result nor a monitoring message",
         )),
     }
 }

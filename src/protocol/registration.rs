@@ -71,7 +71,7 @@ impl Registration<()> {
     pub(crate) fn read(message: View<'_, '_>, bytes: usize) -> Result<Self, Malformed> {
         if bytes > BYTES_MAX {
             return Err(Malformed::shape(format!(
-                "a registration of {bytes} bytes; more than {BYTES_MAX} are not taken"
+                "a registration of {bytes} bytes; at most {BYTES_MAX} are accepted"
             )));
         }
         let block = bounded(message, "block_id")?.and_then(BlockId::read);

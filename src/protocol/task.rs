@@ -176,7 +176,8 @@ fn carried_blindly(
         (Fault::TooComplex | Fault::TooLong, Some(AnyTaskId::Ordinary(id))) => {
             codes::log!(
                 TASK_TOO_COMPLEX,
-                "Ignoring the priority and the needs of task {id}, too complex to scan: {error}"
+                "Ignoring the priority and the resource requests of task {id}: the task is too \
+                 complex to scan: {error}"
             );
             Ok(Read {
                 id,
@@ -197,9 +198,7 @@ fn carried_blindly(
 }
 
 fn beyond(id: &WideTaskId) -> Malformed {
-    Malformed::shape(format!(
-        "task ids have up to 64 bits here, and {id} has more"
-    ))
+    Malformed::shape(format!("task id {id} has more than 64 bits"))
 }
 
 impl UnreadableTask {
@@ -277,7 +276,7 @@ fn priority(number: Option<View<'_, '_>>, id: TaskId) -> Priority {
         let kind = number.kind_name();
         codes::log!(
             PRIORITY_UNREADABLE,
-            "Task {id} gets the lowest priority: its own is {kind}, not a number"
+            "Task {id} gets the lowest priority: its priority is {kind}, not a number"
         );
         Priority::LOWEST
     })

@@ -87,7 +87,7 @@ fn encode_ids(ids: &[ManagerId], out: &mut Encoder) {
 impl SelectorAnswer {
     /// Reads `(number, ids, None)`, `(number, None, traceback)`, or `(0, [], None)` once loaded.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        let malformed = || Malformed::shape("an answer is a number, a list of ids and a text");
+        let malformed = || Malformed::shape("an answer must be a number, a list of ids and a text");
         let tree = Tree::read(bytes)?;
         let parts: Vec<View<'_, '_>> = tree.root().items().ok_or_else(malformed)?.collect();
         let [number, managers, traceback] = parts.as_slice() else {

@@ -87,17 +87,18 @@ const COUNTERS: &[Counter] = &[
     },
     Counter {
         name: "htex_interchange_tasks_rejected",
-        help: "Tasks not accepted: a second one under a live id, or after the end",
+        help: "Tasks rejected because a pending task had the same id, or because the interchange \
+               was ending",
         value: |told| Some(told.totals.tasks_rejected),
     },
     Counter {
         name: "htex_interchange_tasks_dispatched",
-        help: "Times that a task left for a manager",
+        help: "Times that a task was sent to a manager",
         value: |told| Some(told.totals.tasks_dispatched),
     },
     Counter {
         name: "htex_interchange_tasks_done",
-        help: "Tasks that ended with a result of their own",
+        help: "Tasks that ended with their own result",
         value: |told| Some(told.totals.tasks_done),
     },
     Counter {
@@ -112,7 +113,7 @@ const COUNTERS: &[Counter] = &[
     },
     Counter {
         name: "htex_interchange_late_results",
-        help: "Results that nobody waited for any more",
+        help: "Results that arrived after their task had been given up",
         value: |told| Some(told.totals.late_results),
     },
     Counter {
@@ -122,7 +123,7 @@ const COUNTERS: &[Counter] = &[
     },
     Counter {
         name: "htex_interchange_managers_lost",
-        help: "Managers given up",
+        help: "Managers declared lost",
         value: |told| Some(told.totals.managers_lost),
     },
     Counter {
@@ -132,7 +133,7 @@ const COUNTERS: &[Counter] = &[
     },
     Counter {
         name: "htex_interchange_managers_failing",
-        help: "Managers found to fail everything while others did not",
+        help: "Managers found to fail every task while others did not",
         value: |told| Some(told.totals.managers_failing),
     },
     Counter {
@@ -157,22 +158,23 @@ const COUNTERS: &[Counter] = &[
     },
     Counter {
         name: "htex_interchange_restarts",
-        help: "Times that another process went on where the interchange's had ended (--survive)",
+        help: "Times that a new process took over after the interchange's process had ended \
+               (--survive)",
         value: |told| Some(told.restart.as_ref().map_or(0, |it| it.number.into())),
     },
     Counter {
         name: "htex_interchange_log_lines_dropped",
-        help: "Lines that the log could not take",
+        help: "Lines that could not be written to the log",
         value: |told| Some(told.process.log_lines_dropped),
     },
     Counter {
         name: "htex_interchange_event_lines_dropped",
-        help: "Lines that the file of events could not take",
+        help: "Lines that could not be written to the events file",
         value: |told| told.process.event_lines_dropped,
     },
     Counter {
         name: "htex_interchange_hub_records_dropped",
-        help: "Records that the monitoring hub did not take, dropped",
+        help: "Records dropped because the monitoring hub did not read them",
         value: |told| told.hub.as_ref().map(|hub| hub.dropped),
     },
 ];
@@ -181,22 +183,22 @@ const COUNTERS: &[Counter] = &[
 const BYTE_COUNTERS: &[Counter] = &[
     Counter {
         name: "htex_interchange_tasks",
-        help: "Tasks from the submit side",
+        help: "Bytes of tasks from the submit side",
         value: |told| Some(told.traffic.tasks_bytes),
     },
     Counter {
         name: "htex_interchange_batches",
-        help: "Batches for managers",
+        help: "Bytes of batches sent to managers",
         value: |told| Some(told.traffic.batches_bytes),
     },
     Counter {
         name: "htex_interchange_from_managers",
-        help: "What managers said",
+        help: "Bytes of messages from managers",
         value: |told| Some(told.traffic.from_managers_bytes),
     },
     Counter {
         name: "htex_interchange_results",
-        help: "Results for the submit side",
+        help: "Bytes of results sent to the submit side",
         value: |told| Some(told.traffic.results_bytes),
     },
 ];
@@ -210,25 +212,25 @@ const GAUGES: &[Gauge] = &[
     },
     Gauge {
         name: "htex_interchange_queue_asking_tasks",
-        help: "Tasks that wait and ask for something of their manager",
+        help: "Queued tasks that require something of their manager",
         unit: None,
         value: |told| Some(told.queue.asking as f64),
     },
     Gauge {
         name: "htex_interchange_queue",
-        help: "What waiting tasks take",
+        help: "Size of the queued tasks",
         unit: BYTES,
         value: |told| Some(told.queue.bytes as f64),
     },
     Gauge {
         name: "htex_interchange_queue_oldest",
-        help: "How long the task that has waited longest has waited",
+        help: "Age of the oldest queued task",
         unit: SECONDS,
         value: |told| Some(told.queue.oldest_s.unwrap_or(0.0)),
     },
     Gauge {
         name: "htex_interchange_tasks_in_flight",
-        help: "Tasks in managers' hands",
+        help: "Tasks in flight on managers",
         unit: None,
         value: |told| Some(told.in_flight as f64),
     },
@@ -240,49 +242,49 @@ const GAUGES: &[Gauge] = &[
     },
     Gauge {
         name: "htex_interchange_slots",
-        help: "Tasks of one slot that all registered managers can run at a time",
+        help: "One-slot tasks that all registered managers can run at a time",
         unit: None,
         value: |told| Some(told.managers.iter().map(|one| one.slots as f64).sum()),
     },
     Gauge {
         name: "htex_interchange_busy_slots",
-        help: "Slots that have a task, or a share of one",
+        help: "Slots occupied by tasks; a task may occupy several",
         unit: None,
         value: |told| Some(told.managers.iter().map(|one| one.busy_slots as f64).sum()),
     },
     Gauge {
         name: "htex_interchange_capacity_tasks",
-        help: "Tasks that all registered managers may hold",
+        help: "Tasks that all registered managers may hold at a time",
         unit: None,
         value: |told| Some(told.managers.iter().map(|one| one.capacity as f64).sum()),
     },
     Gauge {
         name: "htex_interchange_held",
-        help: "Tasks and unsent results held",
+        help: "Size of the tasks and unsent results that are held",
         unit: BYTES,
         value: |told| Some(told.back_pressure.held_bytes as f64),
     },
     Gauge {
         name: "htex_interchange_held_bound",
-        help: "Above so much held no task is taken (--max-queued-bytes)",
+        help: "Limit of held bytes, above which no task is accepted (--max-queued-bytes)",
         unit: BYTES,
         value: |told| Some(told.back_pressure.bound_bytes as f64),
     },
     Gauge {
         name: "htex_interchange_unsent_results",
-        help: "Results that the executor has not taken",
+        help: "Size of the results that the executor has not taken",
         unit: BYTES,
         value: |told| Some(told.back_pressure.unsent_results_bytes as f64),
     },
     Gauge {
         name: "htex_interchange_takes_tasks",
-        help: "1 while tasks are taken from the submit side",
+        help: "1 while the interchange accepts tasks from the submit side",
         unit: None,
         value: |told| Some(truth(told.back_pressure.takes_tasks)),
     },
     Gauge {
         name: "htex_interchange_dispatches",
-        help: "1 while tasks may leave: the executor takes results",
+        help: "1 while the interchange dispatches tasks; 0 while the executor takes no results",
         unit: None,
         value: |told| Some(truth(told.back_pressure.dispatches)),
     },
@@ -294,13 +296,13 @@ const GAUGES: &[Gauge] = &[
     },
     Gauge {
         name: "htex_interchange_lets_workers_in",
-        help: "1 while workers are let in; 0 when descriptors run out",
+        help: "1 while the interchange accepts managers; 0 when descriptors run out",
         unit: None,
         value: |told| Some(truth(told.worker_port.lets_in)),
     },
     Gauge {
         name: "htex_interchange_hub_held",
-        help: "Records held for the monitoring hub",
+        help: "Size of the records held for the monitoring hub",
         unit: BYTES,
         value: |told| told.hub.as_ref().map(|hub| hub.held_bytes as f64),
     },
@@ -312,19 +314,19 @@ const GAUGES: &[Gauge] = &[
     },
     Gauge {
         name: "process_start_time",
-        help: "When the interchange was started, since the epoch",
+        help: "Start time of the interchange, since the epoch",
         unit: SECONDS,
         value: |told| Some(told.interchange.started_at_s),
     },
     Gauge {
         name: "process_open_fds",
-        help: "Descriptors in use, those kept in reserve included",
+        help: "Open descriptors, including those kept in reserve",
         unit: None,
         value: |told| Some(told.process.descriptors as f64),
     },
     Gauge {
         name: "process_max_fds",
-        help: "Descriptors that may be in use",
+        help: "Maximum number of open descriptors",
         unit: None,
         value: |told| Some(told.process.descriptor_limit as f64),
     },
@@ -359,10 +361,10 @@ impl Collector for Page {
 impl Page {
     fn managers(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let managers = &self.document.managers;
-        let help = "Registered managers, each in the first of these states that it is in: \
-                     suspect (no connection), draining, held, awaited (others of its block \
-                     vanished), full, reserved (let run empty for a task that needs more than it \
-                     has room for), busy, idle";
+        let help = "Registered managers by state. A manager counts in the first state that \
+                    applies: suspect (no connection), draining, held, awaited (others of its block \
+                    disappeared), full, reserved (gets no tasks until it has room for a task that \
+                    needs many slots), busy, idle";
         let name = "htex_interchange_managers";
         let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for state in ManagerState::ALL {
@@ -375,9 +377,9 @@ impl Page {
 
     /// Writes a series for every possible lack, so that no series appears or vanishes.
     fn unmet(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Tasks that wait and fit no manager that is here, by what lacks: slots (of one \
+        let help = "Queued tasks that fit no registered manager, by what is missing: slots (of one \
                     manager), time (until it ends), node (its name, block or size), affinity (its \
-                    manager cannot hold it), managers (none gets tasks)";
+                    manager cannot hold it), managers (none accepts tasks)";
         let name = "htex_interchange_queue_unmet_tasks";
         let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for lack in Lack::NAMES {
@@ -410,7 +412,7 @@ impl Page {
             ),
             (
                 "htex_interchange_dispatch_latency",
-                "Time from the beginning of a turn of the loop to its batches' handing over",
+                "Time from the start of an event loop turn to the hand-over of its batches",
                 &self.timings.dispatch,
             ),
         ] {
@@ -421,7 +423,7 @@ impl Page {
 
     fn about(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let about = &self.document.interchange;
-        let (name, help) = ("htex_interchange", "Which interchange this is");
+        let (name, help) = ("htex_interchange", "Information about this interchange");
         let mut info = out.encode_descriptor(name, help, None, MetricType::Info)?;
         let labels = [
             ("version", about.version.as_str()),

@@ -22,7 +22,7 @@ pub struct Address {
 
 /// The text is not an IP address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is no IP address")]
+#[error("it is not an IP address")]
 pub struct NoAddress;
 
 impl Address {

@@ -55,8 +55,8 @@ pub enum ConfigError {
     },
     /// The executor is older than the oldest release that this program serves.
     #[error(
-        "this Parsl gives the interchange 'worker_ports', as releases before 2025.06.30 did; \
-         htex-interchange serves Parsl {OLDEST_TESTED} and newer"
+        "this Parsl configures the interchange with 'worker_ports', as releases before 2025.06.30 \
+         did; htex-interchange serves Parsl {OLDEST_TESTED} and newer"
     )]
     TooOld,
 }
@@ -71,7 +71,7 @@ pub enum Unreadable {
     #[error(transparent)]
     Input(#[from] io::Error),
     /// Standard input ends after this many bytes, before the pickle is complete.
-    #[error("it ends after {0} bytes, before its pickle does")]
+    #[error("it ends after {0} bytes, before the end of its pickle")]
     Ends(usize),
     /// The configuration is longer than the limit of 48 MiB.
     #[error("it has more than {CONFIG_BYTES_MAX} bytes")]
@@ -418,7 +418,7 @@ impl<'a> RawConfig<'a> {
         ];
         let entries = self.tree.root().entries().into_iter().flatten();
         entries
-            .map(|(key, _)| key.as_str().unwrap_or("a key that is no text"))
+            .map(|(key, _)| key.as_str().unwrap_or("a key that is not text"))
             .filter(|key| !KNOWN.contains(key))
             .map(str::to_owned)
             .collect()

@@ -80,10 +80,10 @@ pub struct Arguments {
     explain: Option<String>,
 }
 
-const AFTER_HELP: &str = "A configuration is loaded in a process that may not write, remove, \
-    connect or start anything, if --run does not allow it. Exit status: 0 nothing wrong was found; \
-    1 it could not be examined, which says nothing about it; 2 wrong arguments; 3 warnings; \
-    4 problems.";
+const AFTER_HELP: &str = "Unless --run permits it, the process that loads a configuration may not \
+                          write or remove files, connect, or start processes. Exit status: 0 no \
+                          problem was found; 1 it could not be examined, so nothing is known about \
+                          it; 2 wrong arguments; 3 warnings; 4 problems.";
 
 /// Runs `doctor`. `program` is htex-interchange's command line, by which the arguments in
 /// `interchange_launch_cmd` are checked.

@@ -36,12 +36,13 @@ pub struct WhichPython {
     python: Option<PathBuf>,
 }
 
-const AFTER_HELP: &str = "Parsl's own interchange is what this Python starts as \
-    `-m parsl.executors.high_throughput.interchange`, or as Parsl's own script interchange.py, by \
-    whatever path, with no further arguments. Python reads no such files with -S, and with -s or \
-    -I none of the user's own packages; Parsl's own serves then.\n\n\
-    Exit status: 0 done, or enabled; 1 it could not be done or looked at; 2 wrong arguments; \
-    3 not enabled (enabled).";
+const AFTER_HELP: &str = "Parsl's own interchange is whatever this Python starts as `-m \
+                          parsl.executors.high_throughput.interchange`, or as Parsl's script \
+                          interchange.py under any path, without further arguments. With -S, \
+                          Python reads no .pth files; with -s or -I, it reads none of the user's \
+                          own packages. Parsl's own interchange serves in these cases.\n\nExit \
+                          status: 0 done, or enabled; 1 it failed; 2 wrong arguments; 3 not \
+                          enabled (from `enabled`).";
 
 const NOT_ENABLED: u8 = 3;
 const OURS: &str = env!("CARGO_PKG_VERSION");
@@ -53,13 +54,13 @@ enum NotDone {
     NoPython,
     #[error("{} has no site-packages from which it would read .pth files", .0.display())]
     NoPackages(PathBuf),
-    #[error("{} does not use packages of the user's own; leave out --user", .0.display())]
+    #[error("{} does not use the user's own packages; leave out --user", .0.display())]
     NoUserPackages(PathBuf),
-    #[error("{0}; --user puts it into {place} instead", place = .1.display())]
+    #[error("{0}; use --user to write {place} instead", place = .1.display())]
     MayBeUsers(NotChanged, PathBuf),
     #[error(
-        "{} is still enabled by {}, of another environment; `htex-interchange disable --python \
-         PYTHON` with the Python of that removes it",
+        "{} is still enabled by {}, which belongs to another environment; run `htex-interchange \
+         disable --python PYTHON` with the Python of that environment",
         python.display(), line.display()
     )]
     Elsewhere { python: PathBuf, line: PathBuf },
@@ -77,8 +78,8 @@ pub(super) fn enable(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     pair.put(&binary)
         .map_err(|error| hint(error, &site, arguments.user))?;
     let mut told = format!(
-        "{} (Python {}) starts {} wherever it would start Parsl's own interchange.\n\
-         {} makes it do so.\n",
+        "{} (Python {}) now starts {} wherever it would start Parsl's own interchange.\n{} makes \
+         it do so.\n",
         python.display(),
         site.version,
         binary.display(),
@@ -91,7 +92,7 @@ pub(super) fn enable(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     {
         let _ = writeln!(
             told,
-            "But {} comes before it, and starts {}.",
+            "However, {} takes precedence, and starts {}.",
             first.pair.line().display(),
             first.binary.display()
         );
@@ -115,7 +116,7 @@ pub(super) fn disable(which: &WhichPython) -> Result<ExitCode, Trouble> {
     let mut told = String::new();
     for pair in site.own().into_iter().chain(site.of_user()) {
         if pair.remove()? {
-            let _ = writeln!(told, "{} is removed.", pair.line().display());
+            let _ = writeln!(told, "Removed {}.", pair.line().display());
         }
     }
     let left = site.enabled();
@@ -142,14 +143,16 @@ pub(super) fn enabled(which: &WhichPython) -> Result<ExitCode, Trouble> {
     let (serves, program) = program(&enabled);
     let mut told = match serves {
         true => format!("{it} is enabled.\n"),
-        false => format!("{it} is enabled, but Parsl's own interchange serves.\n"),
+        false => format!(
+            "{it} is enabled, but the program does not run, so Parsl's own interchange serves.\n"
+        ),
     };
     let _ = writeln!(told, "By      {}", enabled.pair.line().display());
     let _ = writeln!(told, "Starts  {} ({program})", enabled.binary.display());
     if !enabled.is_current {
         let _ = writeln!(
             told,
-            "Another release has put it there; {} renews it.",
+            "Another release installed it; {} updates it.",
             command("htex-interchange enable --python", &python)
         );
     }
@@ -163,10 +166,12 @@ pub(super) fn enabled(which: &WhichPython) -> Result<ExitCode, Trouble> {
 /// Returns whether the program runs, and a description of it.
 fn program(enabled: &Enabled) -> (bool, String) {
     match release_of(&enabled.binary) {
-        Some(release) if release == OURS => (true, format!("release {release}, as this is")),
-        Some(release) => (true, format!("release {release}; this is {OURS}")),
+        Some(release) if release == OURS => {
+            (true, format!("release {release}, the same as this program"))
+        }
+        Some(release) => (true, format!("release {release}; this program is {OURS}")),
         None if enabled.binary.exists() => (false, "which does not run".to_owned()),
-        None => (false, "which is not there".to_owned()),
+        None => (false, "which does not exist".to_owned()),
     }
 }
 

@@ -66,7 +66,7 @@ pub fn pass_on(arguments: &[OsString]) -> ExitCode {
         (DEPTH_MAX.., _) => (
             NOT_FOUND,
             format!(
-                "every program of this name on PATH ({}) leads back here",
+                "every program of this name on PATH ({}) starts this one again",
                 path.display()
             ),
         ),
@@ -90,8 +90,8 @@ pub fn pass_on(arguments: &[OsString]) -> ExitCode {
     };
     let _ = writeln!(
         io::stderr(),
-        "{NAME}: this is htex-interchange, which serves as the interchange alone, and {trouble}. \
-         The real {NAME} must be on PATH behind it."
+        "{NAME}: this is htex-interchange, which can only serve as the interchange, and {trouble}. \
+         The real {NAME} must come after it on PATH."
     );
     ExitCode::from(status)
 }

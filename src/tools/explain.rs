@@ -29,7 +29,7 @@ pub(crate) fn without_page(id: &str) -> String {
     let mut text = format!("no finding has the id {id:?}.");
     let near = near(id, all.iter().map(|finding| finding.id));
     if !near.is_empty() {
-        let _ = write!(text, " Near it: {}.", near.join(", "));
+        let _ = write!(text, " Similar: {}.", near.join(", "));
     }
     text.push_str("\n\n");
     let widest = all

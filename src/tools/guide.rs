@@ -28,8 +28,9 @@ pub struct Arguments {
     topic: Option<String>,
 }
 
-const AFTER_HELP: &str = "On a terminal, a page that is longer than the screen goes to $PAGER, or \
-    to less or more. Exit status: 0 the page is printed; 2 there is no such topic.";
+const AFTER_HELP: &str = "On a terminal, a page that is longer than the screen is shown with \
+                          $PAGER, less or more. Exit status: 0 the page was printed; 2 there is no \
+                          such topic.";
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     let paper = Paper::of_stdout();
@@ -62,9 +63,9 @@ fn contents(paper: &Paper) -> String {
         }
     }
     text.push_str(
-        "\n`htex-interchange guide TOPIC` prints a page, and what a finding, a flag, a metric or \
-         an event\nis: `htex-interchange guide never-registered`, \
-         `htex-interchange guide --events`.\n",
+        "\n`htex-interchange guide TOPIC` prints a page. TOPIC may also be a finding, a flag, a \
+         metric or an\nevent: `htex-interchange guide never-registered`, `htex-interchange guide \
+         --events`.\n",
     );
     text
 }
@@ -91,7 +92,7 @@ fn unknown(topic: &str) -> String {
     let near = explain::near(topic, topics.chain(ids));
     let mut text = format!("the guide has no topic {topic:?}.");
     if !near.is_empty() {
-        let _ = write!(text, " Near it: {}.", near.join(", "));
+        let _ = write!(text, " Similar: {}.", near.join(", "));
     }
     text.push_str("\n\n");
     text + &contents(&Paper::piped())
@@ -140,7 +141,7 @@ mod tests {
         assert!(text_on("no such thing", &paper).is_none());
         let told = unknown("opperate");
         assert!(
-            told.starts_with("the guide has no topic \"opperate\". Near it: operate"),
+            told.starts_with("the guide has no topic \"opperate\". Similar: operate"),
             "{told}"
         );
     }

@@ -48,19 +48,26 @@ pub struct Arguments {
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 enum NotDone {
-    #[error("{}: no PATH can name a colon", .0.display())]
+    #[error("{}: PATH cannot contain a directory whose name has a colon", .0.display())]
     Colon(PathBuf),
-    #[error("{} is this very program; start one that stays", .0.display())]
+    #[error(
+        "{} is the running program itself; run install-shim from a copy elsewhere that will not be \
+         removed",
+        .0.display()
+    )]
     Running(PathBuf),
-    #[error("{} is {what}, not ours; {advice}--force replaces it", place.display())]
+    #[error(
+        "{} is {what}, and was not made by this tool; {advice}--force replaces it",
+        place.display()
+    )]
     Occupied {
         place: PathBuf,
         what: &'static str,
         advice: &'static str,
     },
-    #[error("{} is {what}, not ours; it stays", place.display())]
+    #[error("{} is {what}, and was not made by this tool, so it is kept", place.display())]
     Stays { place: PathBuf, what: &'static str },
-    #[error("{} cannot be made: {why}", directory.display())]
+    #[error("{} cannot be created: {why}", directory.display())]
     NotMade { directory: PathBuf, why: String },
     #[error("{} cannot be written: {error}", place.display())]
     NotWritten { place: PathBuf, error: io::Error },
@@ -103,7 +110,7 @@ fn install(directory: &Path, place: &Path, arguments: &Arguments) -> Result<Stri
                 place: place.to_owned(),
                 what,
                 advice: match arguments.globus_compute {
-                    true => "name another directory if it is the real one; ",
+                    true => "choose another directory if it is the real command; ",
                     false => "",
                 },
             }
@@ -141,9 +148,9 @@ fn make(directory: &Path) -> Result<(), NotDone> {
         Ok(()) => return Ok(()),
         Err(_) if directory.is_dir() => return Ok(()),
         Err(error) => match error.kind() {
-            io::ErrorKind::AlreadyExists => "it is there, and is no directory".to_owned(),
+            io::ErrorKind::AlreadyExists => "it exists, and is not a directory".to_owned(),
             io::ErrorKind::NotFound => "its parent does not exist".to_owned(),
-            io::ErrorKind::NotADirectory => "its parent is no directory".to_owned(),
+            io::ErrorKind::NotADirectory => "its parent is not a directory".to_owned(),
             _ => error.to_string(),
         },
     };
@@ -156,7 +163,7 @@ fn make(directory: &Path) -> Result<(), NotDone> {
 fn remove(place: &Path) -> Result<String, Trouble> {
     let it = place.display();
     match occupant_of(place, &env::current_exe()?)? {
-        Occupant::Nobody => Ok(format!("There is no {it}.\n")),
+        Occupant::Nobody => Ok(format!("{it} does not exist.\n")),
         Occupant::Stranger(what) => Err(NotDone::Stays {
             place: place.to_owned(),
             what,
@@ -167,7 +174,7 @@ fn remove(place: &Path) -> Result<String, Trouble> {
                 place: place.to_owned(),
                 error,
             })?;
-            Ok(format!("{it} is removed.\n"))
+            Ok(format!("Removed {it}.\n"))
         }
     }
 }

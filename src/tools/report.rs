@@ -40,20 +40,20 @@ pub struct Arguments {
     python: Option<PathBuf>,
 }
 
-const AFTER_HELP: &str = "Exit status: 0 the page is written; 1 there is nothing to report, or no \
-    Python that can; 2 wrong arguments.";
+const AFTER_HELP: &str = "Exit status: 0 the page was written; 1 there is nothing to report, or no \
+                          Python with the report; 2 wrong arguments.";
 
 /// Why no report was made.
 #[derive(Debug, thiserror::Error)]
 enum NoReport {
     #[error(
-        "no Python was found beside this program or on PATH; name one with --python, to which \
-         `pip install htex-interchange` has given {MODULE}"
+        "no Python was found beside this program or on PATH; use --python to name a Python in \
+         which you ran `pip install htex-interchange`, which provides {MODULE}"
     )]
     NoPython,
     #[error(
-        "{MODULE} is in none of the Pythons that were tried ({}); `pip install htex-interchange` \
-         puts it there, and --python names another",
+        "none of these Pythons has {MODULE}: {}; run `pip install htex-interchange` in one of \
+         them, or name another with --python",
         .0.join(", ")
     )]
     NoModule(Vec<String>),

@@ -31,8 +31,8 @@ const NONE_FOUND: u8 = 3;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit status: 0 nothing is wrong; 1 a PROBLEM, or one does not answer; \
-                        2 wrong arguments; 3 none found."
+    after_help = "Exit status: 0 nothing is wrong; 1 a PROBLEM, or an interchange does not answer; \
+                  2 wrong arguments; 3 no interchange found."
 )]
 pub struct Arguments {
     /// Only interchanges whose log directory is DIR or below it: runinfo/003/htex, runinfo/003, or
@@ -168,9 +168,9 @@ fn look(arguments: &Arguments, paper: &Paper) -> Result<Round, Trouble> {
     }
     if !arguments.json {
         let more = match (in_short, left_out) {
-            (true, 0) => "\n--all tells everything about each; DIR chooses.\n".to_owned(),
+            (true, 0) => "\n--all shows everything about each; DIR selects one.\n".to_owned(),
             (_, 0) => String::new(),
-            (_, earlier) => format!("\nAnd {earlier} of earlier runs; --all tells of all.\n"),
+            (_, earlier) => format!("\n{earlier} of earlier runs not shown; --all shows all.\n"),
         };
         round.text.push_str(&more);
     }
@@ -196,7 +196,7 @@ fn describe(
             return Ok(worst(&found) == Severity::Problem);
         }
         Answer::Silent(silent) => (silent.logdir.as_ref(), silent.described()),
-        Answer::Unclear(why) => (None, format!("It is not understood: {}", plain(why))),
+        Answer::Unclear(why) => (None, format!("Its answer cannot be used: {}", plain(why))),
     };
     let place = name.unwrap_or(&found.socket).display();
     match arguments.json {

@@ -53,8 +53,8 @@ const LOOK_UP: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit status: 0 ended by a key; 2 wrong arguments, or no terminal; 3 none \
-                        found."
+    after_help = "Exit status: 0 a key ended it; 2 wrong arguments, or no terminal; 3 no \
+                  interchange found."
 )]
 pub struct Arguments {
     /// Only interchanges whose log directory is DIR or below it: runinfo/003/htex, runinfo/003, or
@@ -68,14 +68,12 @@ type Shown = Arc<RwLock<PathBuf>>;
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-        return Ok(not_drawn(
-            "top draws on a terminal, and this is none",
-            arguments,
-        ));
+        return Ok(not_drawn("top needs a terminal", arguments));
     }
     if is_dumb() {
         return Ok(not_drawn(
-            "top moves its terminal's cursor, and this one is dumb (TERM)",
+            "top needs a terminal that can move its cursor, and TERM says that this one cannot \
+             (dumb)",
             arguments,
         ));
     }
@@ -90,7 +88,7 @@ fn not_drawn(why: &str, arguments: &Arguments) -> ExitCode {
         None => format!("`{INSTEAD}`"),
     };
     complain(format!(
-        "htex-interchange: {why}; {instead} tells the same in lines\n"
+        "htex-interchange: {why}; {instead} prints the same information as text\n"
     ));
     ExitCode::from(NOT_A_TERMINAL)
 }
@@ -242,6 +240,6 @@ fn hold(socket: &std::path::Path, manager: String) -> String {
     match held {
         Some(Held { held: true }) => format!("{manager} is held."),
         Some(Held { held: false }) => format!("{manager} is not registered any more."),
-        None => format!("{manager} could not be held: no answer."),
+        None => format!("{manager} could not be held, because the interchange did not answer."),
     }
 }

@@ -71,7 +71,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
             if !is_whole {
                 codes::log!(
                     TASK_MESSAGE_DROPPED,
-                    "Dropping a task message of several frames; a task has one"
+                    "Dropping a task message of several frames; a task must be one frame"
                 );
                 continue;
             }

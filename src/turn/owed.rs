@@ -271,15 +271,19 @@ impl Clogged {
         self.is_named = true;
         codes::log!(
             MANAGER_CLOGGED,
-            "Manager {manager} does not read: {:.1} MB wait for it, and it gets no more tasks \
-             until it does. It is stopped, or the network to its node is slow",
+            "Manager {manager} does not read its messages: {:.1} MB wait for it, and it gets no \
+             more tasks until it reads. It may be suspended, or the network to its node may be \
+             slow",
             owed as f64 / 1e6
         );
     }
 
     fn tell_the_end(&self, manager: &ManagerId) {
         if self.is_named {
-            codes::log!(MANAGER_UNCLOGGED, "Manager {manager} reads again");
+            codes::log!(
+                MANAGER_UNCLOGGED,
+                "Manager {manager} reads its messages again"
+            );
         }
     }
 }

@@ -88,7 +88,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
         // right after the task is done. No control message is sent here, because the batch's
         // message has begun.
         let stop = self.carry_out(transport);
-        debug_assert!(stop.is_none(), "handing out does not end the process");
+        debug_assert!(stop.is_none(), "dispatching does not end the process");
         let receipt = self.owed.hand_over(&to.id, bytes, now);
         transport.send(&to.id, Outgoing::Batch(batch, receipt));
         (tasks, bytes)

@@ -93,7 +93,7 @@ impl Words {
                 self.waiting.insert(to, vec![word]);
             }
             Err(NotTaken::NoConnection) => {
-                debug!("{word:?} for {to} has no connection to go by");
+                debug!("{word:?} for {to} has no connection to leave by");
                 broker.handle_unreachable(&to, now);
             }
         }

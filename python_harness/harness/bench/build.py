@@ -23,7 +23,7 @@ def build() -> Tools:
     result = runner.run(command("load", "floor"), cwd=environment.PROJECT_DIR, capture_stdout=True)
     if result.code != 0:
         raise environment.Unprepared(
-            f"the build of the benches failed (exit {result.code}); the reason stands above.",
+            f"the build of the benches failed (exit {result.code}); see the output above.",
             environment.EXIT_BUILD,
         )
     found = executables(result.stdout)

@@ -20,21 +20,21 @@ class Figure:
 
 CPU = Figure("cpu_us_per_task", "CPU per task", "µs")
 RATE = Figure("tasks_per_s", "tasks", "/s")
-IDLE = Figure("idle_cpu_percent", "CPU at rest", "%")
-MEMORY_AT_REST = Figure("rss_idle_mb", "resident at rest", "MB")
+IDLE = Figure("idle_cpu_percent", "CPU while idle", "%")
+MEMORY_AT_REST = Figure("rss_idle_mb", "memory while idle", "MB")
 REGISTRATION = Figure("registration_s", "all registered within", "s")
 PAYLOAD = (
-    Figure("mb_per_s", "payload both ways", "MB/s"),
+    Figure("mb_per_s", "payload in both directions", "MB/s"),
     Figure("cpu_ms_per_mb", "CPU per MB", "ms"),
-    Figure("rss_peak_growth_mb", "peak above the start", "MB"),
+    Figure("rss_peak_growth_mb", "peak memory above the start", "MB"),
 )
 BACKLOG = (
     Figure("accepted_per_s", "accepted", "/s"),
     Figure("drained_per_s", "drained", "/s"),
-    Figure("accept_cpu_us_per_task", "CPU per task accepted", "µs"),
-    Figure("drain_cpu_us_per_task", "CPU per task drained", "µs"),
-    Figure("bytes_per_queued_task", "a queued task", "B"),
-    Figure("rss_left_mb", "left 5 s after the drain", "MB", True),
+    Figure("accept_cpu_us_per_task", "CPU per accepted task", "µs"),
+    Figure("drain_cpu_us_per_task", "CPU per dispatched task", "µs"),
+    Figure("bytes_per_queued_task", "memory per queued task", "B"),
+    Figure("rss_left_mb", "memory left 5 s after the last result", "MB", True),
 )
 
 
@@ -146,7 +146,7 @@ CASES = (
     ),
     Case(
         name="latency",
-        title="one task outstanding, one processor",
+        title="one outstanding task, one processor",
         scenario="latency",
         figures=(
             Figure("p50_us", "round trip p50", "µs"),
@@ -208,7 +208,7 @@ CASES = (
     _payload("payload-10m", "10 MiB", 10 << 20, 8, (150, 12), (40, 6)),
     Case(
         name="idle",
-        title="100 managers at rest",
+        title="100 idle managers",
         scenario="idle",
         figures=(IDLE, MEMORY_AT_REST),
         options=("--managers", "100"),

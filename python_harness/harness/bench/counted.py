@@ -54,7 +54,7 @@ def why_not() -> str | None:
         if not os.environ.get(STORE_VARIABLE) and stored != found[what]:
             return (
                 f"instructions are not compared: the stored ones are of {what} {stored}, this is "
-                f"{found[what]}; {STORE_VARIABLE}=1 stores them anew"
+                f"{found[what]}; {STORE_VARIABLE}=1 stores new ones"
             )
     return None
 
@@ -72,5 +72,5 @@ def build(within_s: float) -> Path:
         text=True,
         check=False,
     )
-    assert built.returncode == 0, f"the build of `{PACKAGE}` failed; the reason stands above"
+    assert built.returncode == 0, f"the build of `{PACKAGE}` failed; see the output above"
     return bench_build.executables(built.stdout, "bin")[PACKAGE]

@@ -11,15 +11,15 @@ VIOLATION = 1
 
 # The floor's errors, each with words of the message that must report it.
 FAULTS = {
-    "lose": "nothing came for",
-    "double": "came twice",
+    "lose": "no message arrived for",
+    "double": "arrived twice",
     "swap": "in the order of dispatch",
-    "flip": "is not what was submitted",
-    "overfill": "has 16 slots, and holds 17",
+    "flip": "differs from the submitted one",
+    "overfill": "has 16 slots, but holds 17",
     "starve": "slots could be filled",
-    "lose-result": "nothing came for",
-    "double-result": "came twice",
-    "flip-result": "this is no result that a manager sent",
+    "lose-result": "no message arrived for",
+    "double-result": "arrived twice",
+    "flip-result": "a result arrived that no manager sent",
 }
 
 
@@ -44,5 +44,5 @@ def run(tools: Tools, versions: list[str]) -> int:
             missed.append(fault)
         verdict = "right" if is_right else "WRONG"
         console.print(f"  {fault}: {verdict}: {line[:160]}", markup=False, soft_wrap=True)
-    console.print(f"missed: {', '.join(missed)}" if missed else "every fault was found")
+    console.print(f"missed: {', '.join(missed)}" if missed else "the load reported every fault")
     return 1 if missed else 0

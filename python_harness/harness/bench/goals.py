@@ -95,7 +95,7 @@ def _goals() -> list[Goal]:
         goals += _goals_of_8192(kind)
         goals.append(
             Goal(
-                f"latency added p50, {kind} / floor",
+                f"added latency p50, {kind} / floor",
                 _ratio("latency", kind, "added_p50_us", "floor"),
                 1.1,
             )
@@ -117,7 +117,7 @@ def _goals() -> list[Goal]:
                     1.1,
                 ),
                 Goal(
-                    f"{case}, {kind}: peak, MB",
+                    f"{case}, {kind}: peak memory, MB",
                     _ours(case, kind, "rss_peak_growth_mb"),
                     _peak_limit(case, kind),
                 ),
@@ -125,7 +125,7 @@ def _goals() -> list[Goal]:
     return [
         *goals,
         Goal("start to ready, ms", _ours("start", plain, "start_ms"), 20),
-        Goal("resident at the start, MB", _ours("start", plain, "rss_start_mb"), 10),
+        Goal("memory at the start, MB", _ours("start", plain, "rss_start_mb"), 10),
     ]
 
 
@@ -134,7 +134,7 @@ def _goals_of_8192(kind: str) -> list[Goal]:
     return [
         Goal(f"{name}: all registered, s", _ours(case, kind, "registration_s"), 10),
         Goal(
-            f"{name}: tasks/s / that with 4 managers",
+            f"{name}: tasks/s / tasks/s with 4 managers",
             lambda medians: (
                 medians.get(case, kind, "ours", rate)
                 / medians.get("throughput", kind, "ours", rate)
@@ -149,12 +149,16 @@ def _goals_of_8192(kind: str) -> list[Goal]:
 def _goals_of_backlog(case: str) -> list[Goal]:
     kind = "plain"
     return [
-        Goal(f"{case}: a queued task, B", _ours(case, kind, "bytes_per_queued_task"), 1400),
+        Goal(
+            f"{case}: memory per queued task, B", _ours(case, kind, "bytes_per_queued_task"), 1400
+        ),
         Goal(
             f"{case}: accepted/s / floor", _ratio(case, kind, "accepted_per_s", "floor"), 0.8, True
         ),
         Goal(f"{case}: drained/s / floor", _ratio(case, kind, "drained_per_s", "floor"), 0.8, True),
-        Goal(f"{case}: left after the drain, MB", _ours(case, kind, "rss_left_mb"), 20),
+        Goal(
+            f"{case}: memory left after the last result, MB", _ours(case, kind, "rss_left_mb"), 20
+        ),
     ]
 
 
@@ -181,5 +185,7 @@ def show(results: dict) -> bool:
     console.print(table)
     console.print(f"{reached} of {len(goals)} goals reached")
     if results["quick"] or results["rounds"] < 3:
-        console.print("A quick run, or few rounds, is too noisy to settle any of them.")
+        console.print(
+            "Quick runs and runs of few rounds are too noisy for a verdict on these goals."
+        )
     return reached == len(goals)

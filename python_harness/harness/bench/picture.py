@@ -16,10 +16,10 @@ BARS = (
     ("throughput", "4 managers × 16\n1 KiB tasks", ("cpu_us_per_task",)),
     ("managers-1000", "1,000 managers × 4\n1 KiB tasks", ("cpu_us_per_task",)),
     ("managers-8192", "8,192 managers × 32\n1 KiB tasks", ("cpu_us_per_task",)),
-    ("latency", "one task outstanding\none processor", ("cpu_us_per_task",)),
+    ("latency", "one outstanding task\none processor", ("cpu_us_per_task",)),
     (
         "backlog",
-        "large backlog\nqueued, then drained",
+        "large backlog\nqueued, then dispatched",
         ("accept_cpu_us_per_task", "drain_cpu_us_per_task"),
     ),
     ("payload-1m", "1 MiB task\n1 MiB result", ("cpu_us_per_task",)),

@@ -132,7 +132,7 @@ def _run(command: list[str]) -> dict | str:
             command, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
-        return f"it still ran after {RUN_TIMEOUT_S} s"
+        return f"it was still running after {RUN_TIMEOUT_S} s"
     if result.returncode != 0:
         lines = result.stderr.strip().splitlines() or [f"exit status {result.returncode}"]
         return lines[-1]

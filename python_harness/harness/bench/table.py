@@ -32,8 +32,8 @@ def show(results: dict) -> None:
     console.print(table)
     for name, note in results["not_run"].items():
         console.print(f"stock, {BY_NAME[name].title}: {note}")
-    fewer = "Stock has fewer tasks where a run of as many would take more than about a minute."
-    console.print(f"{fewer} Ratios are the result; absolute figures are this machine's.")
+    fewer = "Stock runs fewer tasks where the full number would take more than about a minute."
+    console.print(f"{fewer} Compare the ratios; absolute figures hold only for this machine.")
 
 
 def _cells(figure: Figure, contenders: dict) -> list[str]:

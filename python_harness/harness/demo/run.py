@@ -174,7 +174,7 @@ def _chart(points: list[ising.Point]) -> None:
 
 
 def _placement(samples: list[ising.Sample]) -> None:
-    table = Table("manager", "host", "worker pid", "tasks", title="what ran where")
+    table = Table("manager", "host", "worker pid", "tasks", title="tasks by manager")
     counts = Counter((s.manager, s.host, str(s.worker_pid)) for s in samples)
     for key, count in sorted(counts.items()):
         table.add_row(*key, str(count))
@@ -184,7 +184,7 @@ def _placement(samples: list[ising.Sample]) -> None:
 def _left_behind() -> list[str]:
     left = processes.wait_gone(GONE_WITHIN_S)
     if left:
-        return [f"left running: {process.describe()}" for process in left]
-    console.print("no process is left behind")
+        return [f"still running: {process.describe()}" for process in left]
+    console.print("no process is still running")
     sys.stdout.flush()
     return []

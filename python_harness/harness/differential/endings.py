@@ -140,11 +140,13 @@ CANNOT_BE_PASSED_ON = "A task or a result that cannot be passed on fails that ta
 REGISTERS_AGAIN = "A manager that re-registers with tasks in hand"
 
 TASK_ENDINGS = {
-    "task_cut": Ending(
-        CANNOT_BE_PASSED_ON, "a task that ends too early", _task(_cut), DIED, FAILED
-    ),
+    "task_cut": Ending(CANNOT_BE_PASSED_ON, "a truncated task", _task(_cut), DIED, FAILED),
     "task_garbage": Ending(
-        ONE_BAD_MESSAGE, "no task at all", _task(lambda _: b"hello"), DIED, NOTHING
+        ONE_BAD_MESSAGE,
+        "a task message that is not a pickle",
+        _task(lambda _: b"hello"),
+        DIED,
+        NOTHING,
     ),
     "task_without_id": Ending(
         ONE_BAD_MESSAGE,
@@ -171,14 +173,14 @@ TASK_ENDINGS = {
     ),
     "task_without_buffer": Ending(
         CANNOT_BE_PASSED_ON,
-        "a task without a buffer is failed; stock passes it on",
+        "a task without a buffer fails; stock forwards it",
         _task(_task_of(context={})),
         GIVEN,
         FAILED,
     ),
     "task_id_wide": Ending(
         "A task whose id is beyond 64 bits fails",
-        "a task whose id is beyond 64 bits is failed; stock passes it on",
+        "a task whose id has more than 64 bits fails; stock forwards it",
         _task(lambda _: _task_of(context={}, buffer=b"")(WIDE_ID)),
         GIVEN,
         {"process": "lives", "given": [], "results": ["OverflowError"]},
@@ -286,7 +288,7 @@ def _registers_again(elsewhere: bool) -> Callable[[Player, Step], Facts]:
 WORKER_ENDINGS = {
     "registration_without_start_time": Ending(
         ONE_BAD_MESSAGE,
-        "a registration without a start time; ours takes the manager",
+        "a registration without a start time; ours accepts the manager",
         _registers_without("start_time"),
         DIED,
         {"process": "lives", "listed": True},
@@ -314,13 +316,13 @@ WORKER_ENDINGS = {
     ),
     "registration_without_packages": Ending(
         ONE_BAD_MESSAGE,
-        "MANAGERS_PACKAGES where one told none",
+        "MANAGERS_PACKAGES after a registration without packages",
         _registers_without("packages", then="MANAGERS_PACKAGES"),
         DIED,
         {"process": "lives", "reply": {}},
     ),
     "name_no_text": Ending(
-        ONE_BAD_MESSAGE, "an identity that is no text", _name_no_text, DIED, {"process": "lives"}
+        ONE_BAD_MESSAGE, "an identity that is not text", _name_no_text, DIED, {"process": "lives"}
     ),
     "version_mismatch": Ending(
         "Exit status",
@@ -338,14 +340,14 @@ WORKER_ENDINGS = {
     ),
     "result_without_outcome": Ending(
         CANNOT_BE_PASSED_ON,
-        "a task whose result has no outcome is failed; stock's executor ends its thread on it",
+        "a task whose result has no outcome fails; with stock, the executor's thread ends",
         _bad_result({"type": "result", "task_id": int}),
         {"process": "lives", "results": ["without an outcome: ['task_id', 'type']"]},
         {"process": "lives", "results": ["DeserializationError"]},
     ),
     "result_in_text": Ending(
         CANNOT_BE_PASSED_ON,
-        "a task whose result is not bytes is failed; stock's executor ends its thread on it",
+        "a task whose result is not bytes fails; with stock, the executor's thread ends",
         _bad_result({"type": "result", "task_id": int, "exception": "text"}),
         {"process": "lives", "results": ["an exception that is a str"]},
         {"process": "lives", "results": ["DeserializationError"]},
@@ -362,7 +364,7 @@ WORKER_ENDINGS = {
     ),
     "registers_elsewhere": Ending(
         REGISTERS_AGAIN,
-        "the tasks of a manager whose name another one takes are lost; stock forgets them",
+        "the tasks of a manager are lost if another one takes its name; stock forgets them",
         _registers_again(elsewhere=True),
         {"process": "lives", "results": []},
         {"process": "lives", "results": ["ManagerLost"]},
@@ -394,11 +396,11 @@ REFUSED = {"reply": None, **NOTHING}
 
 OTHER_ENDINGS = {
     "command_garbage": Ending(
-        ONE_BAD_MESSAGE, "a command that is no pickle", _command(b"not a pickle"), DIED, REFUSED
+        ONE_BAD_MESSAGE, "a command that is not a pickle", _command(b"not a pickle"), DIED, REFUSED
     ),
     "hold_of_a_number": Ending(
         ONE_BAD_MESSAGE,
-        "a hold of something that is no name",
+        "a hold with a number as the manager's name",
         _command(pickle.dumps(["HOLD_MANAGER", 5])),
         DIED,
         REFUSED,

@@ -211,25 +211,25 @@ MUTANTS: dict[str, tuple[str, Callable[[], Tamper]]] = {
     "a result is lost": (ANY, _in("result", lambda: Nth(2, _outcome, _drop))),
     "a result comes twice": (ANY, _in("result", lambda: Nth(2, _outcome, lambda m: [m, m]))),
     "two results change places": (ANY, _in("result", Swapped)),
-    "a result is pickled anew": (
+    "a result is pickled again": (
         ANY,
         _in("result", lambda: Nth(1, _outcome, lambda m: [pickle.dumps(m, 5)])),
     ),
-    "a batch is turned round": (
+    "a batch is reversed": (
         ANY,
         _in("managers", lambda: _always(_batch(2), lambda m: [m[::-1]])),
     ),
-    "priorities do not count": (
+    "priorities are ignored": (
         ANY,
         _in("managers", lambda: _always(_batch(2), lambda m: [sorted(m, key=_id_of)])),
     ),
     "a task is lost": (ANY, _in("managers", lambda: Nth(3, _batch(1), lambda m: [m[1:]]))),
     "a tuple becomes a list": (ANY, _in("managers", lambda: _always(_rich, _tuples_to_lists))),
-    "a batch is cut for no reason": (
+    "a batch is split without a reason": (
         ANY,
         _in("managers", lambda: Nth(1, _batch(2), lambda m: [m[:1], m[1:]])),
     ),
-    "a name of a function stands beside others": (NAMES, JoinedBatches),
+    "a task with a function's name shares a batch with others": (NAMES, JoinedBatches),
     "one task too many for a manager": (
         ANY,
         _out("managers", lambda: _always(_is("registration"), _more_capacity)),
@@ -238,29 +238,29 @@ MUTANTS: dict[str, tuple[str, Callable[[], Tamper]]] = {
         ANY,
         _in("managers", lambda: Nth(2, lambda m: m == HEARTBEAT_CODE, _drop)),
     ),
-    "a drain is overheard": (
+    "a drain message is ignored": (
         DRAIN,
         _out("managers", lambda: _always(_is("drain"), lambda _: [b"garbage"])),
     ),
-    "a drained manager is not told": (
+    "a drained manager gets no exit message": (
         DRAIN,
         _in("managers", lambda: _always(lambda m: m == SHUTDOWN_CODE, _drop)),
     ),
-    "who is gone is not told again": (DRAIN, ToldOnce),
-    "what older managers send is dropped": (ANSWER, MarkersUnread),
+    "a manager that left gets no second exit message": (DRAIN, ToldOnce),
+    "results of older managers are dropped": (ANSWER, MarkersUnread),
     "an older command is unknown": (
         OLDER,
         _in("command", lambda: _always(_small_number, lambda _: [None])),
     ),
-    "a hold is overheard": (
+    "a hold command is ignored": (
         HOLD,
         _out("command", lambda: _always(_is_hold, lambda _: ["NOTHING"])),
     ),
-    "nobody is ever idle": (
+    "no manager is ever idle": (
         ANY,
         _in("command", lambda: _always(_rows, _each_row(idle_duration=0.0))),
     ),
-    "nobody is ever draining": (
+    "no manager is ever draining": (
         DRAIN,
         _in("command", lambda: _always(_rows, _each_row(draining=False))),
     ),
@@ -269,8 +269,8 @@ MUTANTS: dict[str, tuple[str, Callable[[], Tamper]]] = {
         HOLD,
         _in("command", lambda: _always(lambda m: m is None, lambda _: ["error"])),
     ),
-    "a report is missing": (HUB, _in("hub", lambda: Nth(4, _node, _drop))),
-    "a report comes twice": (HUB, _in("hub", lambda: Nth(4, _node, lambda m: [m, m]))),
+    "a monitoring record is missing": (HUB, _in("hub", lambda: Nth(4, _node, _drop))),
+    "a monitoring record comes twice": (HUB, _in("hub", lambda: Nth(4, _node, lambda m: [m, m]))),
     "a held node is reported active": (
         HUB,
         _in(

@@ -43,7 +43,7 @@ def receive(
     end = time.monotonic() + within_s
     while not sock.poll(LOOK_EVERY_S * 1000):
         if not interchange.running and not sock.poll(LOOK_EVERY_S * 1000):
-            raise Ended(f"{what} awaited of an interchange that ended: {interchange.tail()}")
+            raise Ended(f"the interchange ended before {what}: {interchange.tail()}")
         if time.monotonic() > end:
             raise Silence(f"no {what} within {within_s} s\n{interchange.tail()}")
     return sock.recv()
@@ -70,7 +70,7 @@ class LogTail:
             if fresh:
                 continue
             if not running:
-                raise Ended(f"line {text!r} awaited of an interchange that ended")
+                raise Ended(f"the interchange ended before it logged {text!r}")
             if time.monotonic() > end:
                 raise Silence(f"no line {text!r} within {within_s} s")
             time.sleep(0.001)
@@ -152,7 +152,7 @@ class Peer:
         """Records every message that arrives before the answer to the probe."""
         raw = None
         while raw != b"":
-            raw = receive(self.interchange, self.connection.socket, f"answer to {self.name}")
+            raw = receive(self.interchange, self.connection.socket, f"message to {self.name}")
             for frame in self.tamper.incoming(self.name, raw):
                 if frame:
                     self._note(step, frame)
@@ -195,7 +195,7 @@ class Peer:
                 self.until_probe_answer(step)
                 return
             if time.monotonic() > end:
-                raise Silence(f"{self.name} stays deaf after its reconnection")
+                raise Silence(f"{self.name} receives nothing after its reconnection")
 
     def close(self) -> None:
         self.connection.close()

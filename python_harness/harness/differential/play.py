@@ -106,7 +106,7 @@ class Player:
         for peer in self.peers.values():
             if task_id in peer.holding:
                 return peer
-        raise Silence(f"task {task_id} was given to nobody")
+        raise Silence(f"task {task_id} was sent to no manager")
 
     def begin(self, event: str, number: int = 0) -> Step:
         step = Step(number or len(self.transcript.steps), event)
@@ -297,7 +297,7 @@ class Player:
             and (self.conversation.by_block or not self.peer(name).registered)
         ]
         if not free:
-            step.done.append("nobody is free to register")
+            step.done.append("all peers are registered")
             return
         peer = self.peer(free[0])
         step.done.append(f"{peer.name} registers")
@@ -328,7 +328,7 @@ class Player:
             if holds(rows.get(peer.name)):
                 return
             if time.monotonic() > end:
-                raise Silence(f"{peer.name} not as expected: {rows.get(peer.name)}")
+                raise Silence(f"{peer.name} is not listed as expected: {rows.get(peer.name)}")
             self._upkeep(aside)
             peer.connection.socket.poll(20)
 

@@ -44,7 +44,7 @@ def departed_are_told_to_exit(step: Step, _stock: Step) -> None:
         messages = step.to_peers.get(name, [])
         for _ in range(count):
             if SHUTDOWN not in messages:
-                messages.append("RULE departed_are_told_to_exit: it was not told")
+                messages.append("RULE departed_are_told_to_exit: the manager got no exit message")
                 break
             messages.remove(SHUTDOWN)
 
@@ -54,7 +54,7 @@ def older_framing_is_read(step: Step, _stock: Step) -> None:
     them; stock drops them. The player then sends the result again without the marker, so that both
     interchanges have it."""
     if step.expected.get("older result") == "dropped":
-        step.done = [*step.done, "RULE older_framing_is_read: the result was not taken"]
+        step.done = [*step.done, "RULE older_framing_is_read: the result was not forwarded"]
     record = step.expected.get("older record")
     if record is None:
         return
@@ -89,7 +89,9 @@ def foreign_names_stand_alone(step: Step, stock: Step) -> None:
     each piece, with the tasks dispatched by then."""
     for name, messages in step.to_peers.items():
         if any(len(tasks) > 1 and _foreign(tasks) for tasks in map(_tasks, messages)):
-            messages.append("RULE foreign_names_stand_alone: one stands beside others")
+            messages.append(
+                "RULE foreign_names_stand_alone: such a task shares a batch with others"
+            )
             continue
         whole = stock.to_peers.get(name, [])
         cut = [list(_cut_beside_foreign(message)) for message in whole]
@@ -324,4 +326,4 @@ def _all_given_out(step: Step) -> list[str]:
     batches are split into tasks."""
     messages = (message for told in step.to_peers.values() for message in told)
     lines = (line for message in messages for line in describe_message(message))
-    return sorted(f"somebody gets {line.strip()}" for line in lines if line != "a batch:")
+    return sorted(f"a manager gets {line.strip()}" for line in lines if line != "a batch:")

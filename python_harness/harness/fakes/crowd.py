@@ -88,7 +88,7 @@ class FakeCrowd:
             return
         hand = self.in_hand[sock]
         hand.extend(task["task_id"] for task in message)
-        assert len(hand) <= self.max_capacity, f"{len(hand)} tasks in the hands of one manager"
+        assert len(hand) <= self.max_capacity, f"{len(hand)} tasks with one manager"
         if not self.holding:
             while hand:
                 answer = {"type": "result", "task_id": hand.pop(), "result": self.result}
@@ -133,7 +133,7 @@ class WireBooks:
         while self.side.results.poll(0):
             message = self.side.result()
             task = message["task_id"]
-            assert 1 <= task <= self.submitted, f"nobody submitted task {task}"
+            assert 1 <= task <= self.submitted, f"task {task} was never submitted"
             self.answers[task] += 1
             assert self.answers[task] == 1, f"task {task} has ended twice"
             if "exception" in message:

@@ -118,7 +118,7 @@ def build() -> None:
 
 def _built(code: int, what: str) -> None:
     if code:
-        reason = f"{what} failed (exit {code}); the reason stands above."
+        reason = f"{what} failed (exit {code}); see the output above."
         raise environment.Unprepared(reason, environment.EXIT_BUILD)
 
 

@@ -50,7 +50,7 @@ class Books:
                 seen, since = now_done, time.monotonic()
             return seen == len(self.futures) or time.monotonic() - since >= for_s
 
-        wait_until(is_quiet, within_s, "nothing ends any more")
+        wait_until(is_quiet, within_s, "no task ends any more")
 
     def done(self) -> int:
         return sum(future.done() for future in self.futures.values())
@@ -83,10 +83,10 @@ class Books:
             value = future.result(timeout=0)
         except (FutureTimeoutError, CancelledError):
             open_ones = [n for n, other in self.futures.items() if not other.done()]
-            raise AssertionError(f"tasks without an end: {open_ones}") from None
+            raise AssertionError(f"tasks without a result: {open_ones}") from None
         except losses as loss:
             return type(loss).__name__
-        assert value == number, f"task {number} has another's result: {value}"
+        assert value == number, f"task {number} has the result of another task: {value}"
         return "result"
 
     def no_wrong_end(self) -> None:
@@ -102,7 +102,7 @@ class Books:
         wait_until(
             lambda: all(row["tasks"] == 0 for row in htex.connected_managers()),
             SERVES_WITHIN_S,
-            "nobody holds a task",
+            "no manager has a task",
             every_s=0.05,
         )
         assert htex.outstanding() == 0 and not htex.tasks

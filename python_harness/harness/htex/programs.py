@@ -48,7 +48,7 @@ class Program:
         wait_until(
             lambda: not self.still_running(),
             GONE_WITHIN_S,
-            "everything is gone",
+            "all processes have ended",
             context=lambda: "\n".join(p.describe() for p in self.still_running()),
         )
         return time.monotonic() - begin

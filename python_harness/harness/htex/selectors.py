@@ -68,7 +68,7 @@ class RaisingSelector(ManagerSelector):
     """Raises an exception at each call."""
 
     def sort_managers(self, ready_managers, manager_list):
-        raise KeyError("the selector has a fault")
+        raise KeyError("the selector raises an exception")
 
 
 class SlowSelector(ManagerSelector):

@@ -45,7 +45,7 @@ def why_impossible() -> str | None:
         with Network():
             return None
     except OSError as error:
-        return f"network namespaces cannot be made here: {error} (needs root)"
+        return f"network namespaces cannot be created here: {error} (root is required)"
 
 
 class Namespace:

@@ -63,7 +63,7 @@ def refusing_threads() -> Callable[[], None]:
 def _numbers() -> dict[str, int]:
     machine = platform.machine()
     if machine not in NUMBERS:
-        raise NotImplementedError(f"the numbers of system calls on {machine} are not known here")
+        raise NotImplementedError(f"no table of system call numbers for {machine} exists")
     return NUMBERS[machine]
 
 

@@ -106,7 +106,10 @@ class Terminal:
 
     def wait_gone(self, text: str) -> None:
         wait_until(
-            lambda: text not in self.text(), SHOWN_WITHIN_S, f"{text!r} is gone", context=self.text
+            lambda: text not in self.text(),
+            SHOWN_WITHIN_S,
+            f"the screen no longer shows {text!r}",
+            context=self.text,
         )
 
     def hang_up(self) -> None:
@@ -119,7 +122,7 @@ class Terminal:
     def wait_exit(self) -> int:
         status = self.process.wait(SHOWN_WITHIN_S)
         # Waits until the program's last output has been read.
-        wait_until(self._is_read, 5, "all is read")
+        wait_until(self._is_read, 5, "all output is read")
         return status
 
     def _is_read(self) -> bool:

@@ -29,6 +29,6 @@ def wait_until(
             return value
         if time.monotonic() >= end:
             detail = f"\n{context()}" if context else ""
-            waited = f"after {deadline_s} s still not: {what} (last: {value!r})"
+            waited = f"not reached within {deadline_s} s: {what} (last value: {value!r})"
             raise AssertionError(waited + detail)
         time.sleep(every_s)

@@ -38,7 +38,7 @@ def run(ours: Path, options: argparse.Namespace) -> int:
     pair = contenders(ours)
     console.print(
         f"{options.managers} managers x {options.slots}, {options.tasks} tasks of "
-        f"{options.bytes} bytes, {options.pairs} runs of each in turn"
+        f"{options.bytes} bytes, {options.pairs} runs of each"
     )
     rows = []
     for encrypted, goal in ((False, PLAIN_RATIO_GOAL), (True, ENCRYPTED_RATIO_GOAL)):
@@ -123,7 +123,7 @@ class _Managers:
         # Closing the process's stdin makes it print how many tasks were dispatched twice.
         doubled, _ = self.process.communicate(timeout=30)
         if kind is None:
-            assert doubled.strip() == "0", f"{doubled.strip()} tasks were handed out twice"
+            assert doubled.strip() == "0", f"{doubled.strip()} tasks were dispatched twice"
 
 
 def _play_managers(url: str, cert_dir: str, count: int, slots: int) -> None:
@@ -167,7 +167,7 @@ def _at_rest(pair: tuple[Contender, Contender], options: argparse.Namespace) -> 
     starts = [_starts(contender, options.starts) for contender in pair]
     rows = [
         Row("launch to WORKER_BINDS", *(s["start_ms"] for s in starts), "ms", limit=START_LIMIT_MS),
-        Row("resident at the start", *(s["rss_mb"] for s in starts), "MB", limit=RESIDENT_LIMIT_MB),
+        Row("memory at the start", *(s["rss_mb"] for s in starts), "MB", limit=RESIDENT_LIMIT_MB),
     ]
     for managers in (0, IDLE_MANAGERS):
         idle = [_idle(contender, managers, options.idle) for contender in pair]

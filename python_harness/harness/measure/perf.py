@@ -97,7 +97,7 @@ def run(ours: Path, options: argparse.Namespace) -> int:
 
     console.print(
         f"parsl-perf, {options.tasks} tasks, one manager x {options.workers} workers, "
-        f"{'plain' if options.plain else 'encrypted'}, {options.pairs} runs of each in turn"
+        f"{'plain' if options.plain else 'encrypted'}, {options.pairs} runs of each"
     )
     stock, mine = in_turn(contenders(ours), options.pairs, measure)
     show(

@@ -6,26 +6,26 @@ from harness.mutants.run import Mutant
 
 MUTANTS = [
     Mutant(
-        "a manager with three tasks counts one place more than it has",
+        "a manager with three tasks has one slot too many",
         "dispatch.rs",
         "        (most + self.untraced).saturating_sub(self.busy_slots())\n",
         "        (most + self.untraced).saturating_sub(self.busy_slots())\n"
         "            .saturating_add(usize::from(self.in_flight.len() == 3))\n",
     ),
     Mutant(
-        "a batch takes half of what there is room for",
+        "a batch has half of the tasks that fit",
         "dispatch.rs",
         "            .free_capacity()\n            .min(BATCH_TASKS_MAX)",
         "            .free_capacity()\n            .div_ceil(2)\n            .min(BATCH_TASKS_MAX)",
     ),
     Mutant(
-        "a task that may end its manager has others before it in its batch",
+        "a task that may crash its manager comes behind others in its batch",
         "dispatch.rs",
         "(weight > room.weight || is_alone)",
         "weight > room.weight",
     ),
     Mutant(
-        "a task that may end its manager has others behind it in its batch",
+        "a task that may crash its manager comes before others in its batch",
         "dispatch.rs",
         "record,\n            });\n            if is_alone {\n                break;\n",
         "record,\n            });\n            if is_alone {\n",
@@ -37,20 +37,20 @@ MUTANTS = [
         " && !self.clogged && (self.link.is_heard() || self.is_suspect())\n",
     ),
     Mutant(
-        "a manager that does not take its batches gets more",
+        "a manager with a full connection gets more batches",
         "dispatch.rs",
         "self.is_kept() && !self.clogged && ",
         "self.is_kept() && ",
     ),
     Mutant(
-        "a task that a batch has no room for is lost",
+        "a task that does not fit into a batch is lost",
         "dispatch.rs",
         "(weight > room.weight || is_alone) {\n",
         "(weight > room.weight || is_alone) {\n"
         "                self.queue.plain.pop().map(|task| task.ticket.settle());\n",
     ),
     Mutant(
-        "who takes batches again gets none",
+        "a manager whose connection has room again gets no batch",
         "dispatch.rs",
         ".clogged = is_clogged;",
         ".clogged |= is_clogged;",
@@ -68,13 +68,13 @@ MUTANTS = [
         "        !self.held\n",
     ),
     Mutant(
-        "what has left the queue still weighs",
+        "the weight of dispatched tasks still counts for the queue",
         "lane.rs",
         "        self.weight -= first.weight;\n",
         "",
     ),
     Mutant(
-        "a batch is measured by another task than the one that leaves",
+        "the weight of another task is compared with the room in a batch",
         "lane.rs",
         "            true => self.ranked.get(self.ranking.peek()?.0.place)?,\n",
         "            true => {\n"
@@ -83,13 +83,13 @@ MUTANTS = [
         "            }\n",
     ),
     Mutant(
-        "a manager whose connection takes nothing is chosen at once again",
+        "a manager with a full connection is chosen again at once",
         "dispatch.rs",
         "logged = is_clogged;\n            manager.note_state();\n            self.index(slot);\n",
         "logged = is_clogged;\n            manager.note_state();\n",
     ),
     Mutant(
-        "the next to get tasks is any that may get some",
+        "tasks go to any eligible manager, not to the selector's first choice",
         "dispatch.rs",
         "            false => self.policy.best(now, Among::All),\n",
         "            false => self.policy.best(now, Among::All).and_then(|_| {\n"
@@ -98,74 +98,74 @@ MUTANTS = [
         "            }),\n",
     ),
     Mutant(
-        "a batch weighs more than there is room for",
+        "a batch is heavier than allowed by one task",
         "dispatch.rs",
         "(weight > room.weight || is_alone)",
         "(next.weight > room.weight || is_alone)",
     ),
     Mutant(
-        "what a batch may weigh is not asked",
+        "the weight limit of a batch is ignored",
         "dispatch.rs",
         "(weight > room.weight || is_alone)",
         "is_alone",
     ),
     Mutant(
-        "a task that is heavier than a batch may be does not leave",
+        "a task that is heavier than the limit of a batch is never sent",
         "dispatch.rs",
         "if !shipment.is_empty() && (weight > room.weight || is_alone) {",
         "if weight > room.weight || !shipment.is_empty() && is_alone {",
     ),
     Mutant(
-        "a batch holds more tasks than there is room for",
+        "the transport's limit for tasks in a batch is ignored",
         "dispatch.rs",
         "room.tasks.clamp(1, BATCH_TASKS_MAX)",
         "BATCH_TASKS_MAX",
     ),
     Mutant(
-        "a single task that waits is no reason to go on",
+        "a single queued task does not continue the loop",
         "dispatch.rs",
         "!self.queue.plain.is_empty() && self.policy.has_best(Among::All)",
         "self.queue.plain.len() > 1 && self.policy.has_best(Among::All)",
     ),
     Mutant(
-        "the loop goes on although nobody has room",
+        "the loop continues although no manager has room",
         "dispatch.rs",
         "false => !self.queue.plain.is_empty() && self.policy.has_best(Among::All),\n",
         "false => !self.queue.plain.is_empty(),\n",
     ),
     Mutant(
-        "the best of a round gets one batch, whatever room it has",
+        "the first manager of a round gets only one batch",
         "user_selector.rs",
         "                *placed = true;\n                return Some(*slot);",
         "                *placed = true;\n                return order.pop();",
     ),
     Mutant(
-        "the order of a user's selector is read from its other end",
+        "the order of a user's selector is reversed",
         "user_selector.rs",
         "            self.state = State::Answered {\n                order,\n",
         "            self.state = State::Answered {\n"
         "                order: order.into_iter().rev().collect(),\n",
     ),
     Mutant(
-        "the answer of a user's selector is no reason to go on",
+        "the answer of a user's selector does not continue the loop",
         "user_selector.rs",
         "if order.iter().any(is_offered))",
         "if order.iter().all(|slot| !is_offered(slot)))",
     ),
     Mutant(
-        "of equal priorities the last one goes first",
+        "the last of several tasks with equal priorities is sent first",
         "lane.rs",
         "        (self.priority, self.ticket.task())",
         "        (self.priority, TaskId(-self.ticket.task().0))",
     ),
     Mutant(
-        "tasks go in the order in which they came",
+        "tasks are sent in the order of their arrival",
         "lane.rs",
         "            Some(last) if last.key() > task.key() => {",
         "            Some(last) if last.key() > task.key() && false => {",
     ),
     Mutant(
-        "ranked tasks wait for those in line",
+        "tasks with priorities wait for those without",
         "lane.rs",
         "=> first.key < in_line.key(),",
         "=> first.key.0 < in_line.key().0,",
@@ -177,13 +177,13 @@ MUTANTS = [
         "        debug!(",
     ),
     Mutant(
-        "tasks leave while results are stuck",
+        "tasks are dispatched while results cannot be sent",
         "dispatch.rs",
         "        self.dispatching && !self.stopping",
         "        !self.stopping",
     ),
     Mutant(
-        "an answer of the user's selector is waited for without end",
+        "the broker waits for the user's selector without a time limit",
         "user_selector.rs",
         "            State::Asked { until } if until <= now => Some(self.number),\n",
         "",
@@ -201,7 +201,7 @@ MUTANTS = [
         "self.ranking.first().map",
     ),
     Mutant(
-        "a selector is not told that a manager has left",
+        "a selector is not notified that a manager has left",
         "policy.rs",
         "            Self::Own(own) => own.withdraw(slot),\n"
         "            Self::Asked(user) => user.forget(slot, id),",

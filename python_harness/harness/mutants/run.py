@@ -123,7 +123,7 @@ class Workshop:
         try:
             told = self._cargo("test", player, *profile, test, played=played, must_pass=False)
         except subprocess.TimeoutExpired:
-            return Verdict(True, f"no end within {WITHIN_S} s")
+            return Verdict(True, f"it did not end within {WITHIN_S} s")
         if told.returncode == 0:
             assert "1 passed" in told.stdout, told.stdout
             return Verdict(False, f"{explores} steps" if explores else f"{seeds} seeds passed")

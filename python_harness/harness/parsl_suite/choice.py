@@ -139,7 +139,7 @@ def parts_of(release: Release) -> tuple[Part, ...]:
         if not known & set(map(str, path.relative_to(tests).parents))
         and path.relative_to(tests).parts[0] not in _LEFT_OUT_FOLDERS
     )
-    reason = "what names HTEX in folders that no other part has"
+    reason = "tests that use HTEX in folders that no other part covers"
     return (*PARTS, Part("elsewhere", "local", tuple(others), reason))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.parsl_suite.choice import Part
 
 OURS, STOCK = "ours", "stock"
-NOT_REACHED = "the run ended before it"
+NOT_REACHED = "the run ended before this test"
 
 
 @dataclass

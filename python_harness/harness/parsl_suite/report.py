@@ -49,7 +49,7 @@ def show(name: str, comparisons: list[Comparison], binary: Path, seconds: float)
     served = sum(one.runs[OURS].served_by()[str(binary)] for one in comparisons)
     console.print(
         f"interchanges started: {starts[OURS]} of ours, {starts[STOCK]} of stock; in {served} "
-        f"tests the kernel named {binary.name} (SHA-256 {processes.sha256(binary)[:16]}...)",
+        f"tests the kernel showed {binary.name} (SHA-256 {processes.sha256(binary)[:16]}...)",
         soft_wrap=True,
     )
     return conclusion
@@ -134,5 +134,5 @@ def _faults(comparison: Comparison, binary: Path) -> list[str]:
     # The wrapper is a shell for a moment, before it becomes the binary; stock is a Python.
     stock = [path for path in ours.served_by() if "python" in os.path.basename(path)]
     if stock:
-        faults.append(f"{comparison.part.name}: stock served as well ({stock})")
+        faults.append(f"{comparison.part.name}: stock was started as well ({stock})")
     return faults

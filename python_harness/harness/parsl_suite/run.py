@@ -176,10 +176,10 @@ def _read(place: Path, result: runner.Result, seconds: float) -> PartRun:
             f"a verdict: {shown}"
         )
     if seconds >= PART_LIMIT_S:
-        faults.append(f"it hung, and was ended after {PART_LIMIT_S} s: {shown}")
+        faults.append(f"it hung, and was killed after {PART_LIMIT_S} s: {shown}")
     left = [text for text in result.left_behind if "interchange" in text]
     if left:
-        faults.append(f"left running: {left}")
+        faults.append(f"processes still running: {left}")
     processes.wait_gone(5.0)
     count = len(starts.read_text().splitlines()) if starts.exists() else 0
     return PartRun(verdicts, count, seconds, place, faults)

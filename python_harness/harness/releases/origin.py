@@ -90,8 +90,9 @@ def parse(text: str) -> Origin:
     if version.is_file() and (told := _VERSION.search(version.read_text())):
         return Origin(_pypi_name(told[1]), path)
     raise environment.Unprepared(
-        f"{text!r} is no release of Parsl (their names are as {written.padded(written.newest())}),"
-        " and no path of a source tree (with parsl/version.py) or of a wheel or an sdist of Parsl.",
+        f"{text!r} is neither a release of Parsl (releases are named like "
+        f"{written.padded(written.newest())}) nor the path of a source tree (with "
+        "parsl/version.py), of a wheel or of an sdist of Parsl.",
         EXIT_USAGE,
     )
 

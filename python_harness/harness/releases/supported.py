@@ -43,8 +43,8 @@ WINDOW = {
     "2026.8.10": "[F] the hub is encrypted",
     "2026.9.28": "[F] the last whose results come behind a marker frame",
     "2026.10.5": "[G] one frame per result",
-    written.newest(): "[H] managers tell when they will drain",
-    **({NEXT: "where the window is to end"} if NEXT else {}),
+    written.newest(): "[H] managers report their drain time",
+    **({NEXT: "the intended end of the window"} if NEXT else {}),
 }
 BEFORE_NEWEST = list(WINDOW)[-2]
 
@@ -142,8 +142,8 @@ def release(name: str) -> Release:
     except environment.Unprepared:
         shutil.rmtree(wanted.place, ignore_errors=True)
         raise environment.Unprepared(
-            f"Parsl {wanted.name} cannot be had; the reason stands above. Remedy: `pip index "
-            "versions parsl` names the releases that an index has; give pip access to one (pip "
+            f"Parsl {wanted.name} cannot be installed; see the output above. Remedy: `pip "
+            "index versions parsl` lists the releases of an index; give pip access to one (pip "
             f"config, PIP_INDEX_URL, a proxy). If it conflicts with a pin, {REQUIREMENTS.name} "
             "has them.",
             environment.EXIT_ENVIRONMENT,

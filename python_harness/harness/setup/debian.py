@@ -135,7 +135,7 @@ def _run(command: list[str]) -> None:
     if ended.code != 0:
         shown = " ".join(word for word in command if not word.startswith("-"))
         raise Unprepared(
-            f"`{shown}` failed (exit {ended.code}); the reason stands above", EXIT_ENVIRONMENT
+            f"`{shown}` failed (exit {ended.code}); see the output above", EXIT_ENVIRONMENT
         )
 
 

@@ -149,8 +149,8 @@ def build_binary(profile: str, beside: tuple[str, ...] = ()) -> Path:
     result = runner.run(command, cwd=PROJECT_DIR, capture_stdout=True)
     if result.code != 0:
         raise Unprepared(
-            f"the build failed (cargo {' '.join(command[1:4])}, exit {result.code}); the reason "
-            "stands above.",
+            f"the build failed (cargo {' '.join(command[1:4])}, exit {result.code}); see the "
+            "output above.",
             EXIT_BUILD,
         )
     for line in result.stdout.splitlines():
@@ -175,7 +175,7 @@ def _lock(path: Path):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("waiting for another harness that prepares the environment ...", flush=True)
+            print("waiting until another harness has prepared the environment ...", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -201,9 +201,9 @@ def _install(place: Path, requirements: list[str]) -> None:
     installed = runner.run(command)
     if installed.code != 0:
         raise Unprepared(
-            f"pip could not install {' '.join(requirements)} (exit {installed.code}); the reason "
-            "stands above. Remedy: give pip access to a package index (pip config, "
-            "PIP_INDEX_URL, a proxy), then run this again.",
+            f"pip could not install {' '.join(requirements)} (exit {installed.code}); see the "
+            "output above. Remedy: give pip access to a package index (pip config, "
+            "PIP_INDEX_URL, a proxy), then run the command again.",
             EXIT_ENVIRONMENT,
         )
 

@@ -42,8 +42,8 @@ def build(out: Path = WHEELS) -> Path:
     result = runner.run(command, cwd=environment.HARNESS_DIR, env=_surroundings())
     if result.code != 0:
         raise environment.Unprepared(
-            f"the wheel could not be built (maturin build, exit {result.code}); the reason "
-            "stands above.",
+            f"the wheel could not be built (maturin build, exit {result.code}); see the output "
+            "above.",
             environment.EXIT_BUILD,
         )
     after = _wheels_in(out)

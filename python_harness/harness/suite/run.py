@@ -59,9 +59,12 @@ def quick(pytest_arguments: list[str]) -> dict[str, Stage]:
     arguments = ["-m", "quick", *pytest_arguments]
     return {
         **_checks(),
-        "cargo": ("cargo test, of what has changed", stages.cargo_test_of_changes),
+        "cargo": ("cargo test, changed crates only", stages.cargo_test_of_changes),
         "build": ("cargo build", stages.quick_build),
-        "pytest": ("pytest against Parsl, what breaks first", lambda: stages.pytest(arguments)),
+        "pytest": (
+            "pytest against Parsl, the most sensitive tests",
+            lambda: stages.pytest(arguments),
+        ),
     }
 
 

@@ -38,8 +38,8 @@ Left to do by hand:
      changed, {old} included if it was the last of its kind.
   2. python3 python_harness parsl-tests {pypi_name}    Parsl's own tests of it, with both
   3. python3 python_harness fuzz --seeds           records its frames into tests/fuzz/seeds
-  4. src/guide: a line in changelog.md; the example of `status` in operate.md, if it looks
-     otherwise now.
+  4. src/guide: a line in changelog.md; the example of `status` in operate.md, if its
+     output has changed.
   5. python3 python_harness test --long            the whole window, built with the new end
   6. Commit all of it together.
 """
@@ -78,7 +78,7 @@ def move(
     if outcome.failed or not outcome.passed:
         print(
             f"\nwindow: {outcome.failed} tests fail with Parsl {shown}, {outcome.passed} pass; "
-            "the reasons stand above. Nothing was changed."
+            "see the output above. Nothing was changed."
         )
         return 1
     print(f"\nwindow: {outcome.passed} tests pass with Parsl {shown}, and none fails.")
@@ -86,7 +86,7 @@ def move(
         print("Nothing was changed, as --check says. What would be changed:")
     else:
         written.write(texts, project)
-        print(f"The window is {written.padded(written.oldest(project))} to {shown} now, in:")
+        print(f"The window is now {written.padded(written.oldest(project))} to {shown} now, in:")
     print("".join(f"  {path}\n" for path in texts))
     print(_left_to_do(supported.release(old), release), flush=True)
     return 0
@@ -95,7 +95,9 @@ def move(
 def _new_end(name: str, newest: str, oldest: str, only_check: bool) -> str:
     """Returns the release in PyPI's spelling; raises Refused if the window may not end there."""
     if not written.is_release(name):
-        raise Refused(f"{name!r} is no release; their names are as {written.padded(newest)}")
+        raise Refused(
+            f"{name!r} is not a release; releases are named like {written.padded(newest)}"
+        )
     new = written.pypi_name(name)
     window = f"the window, {written.padded(oldest)} to {written.padded(newest)}"
     if written.numbers(new) < written.numbers(oldest):

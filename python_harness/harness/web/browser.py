@@ -79,7 +79,7 @@ def program() -> Path:
         debian.unpacked(PLACE, [PACKAGE], _finish)
     except environment.Unprepared as reason:
         raise environment.Unprepared(
-            f"there is no browser to open pages in: none on PATH, and {reason}. Remedy: install "
+            f"no browser to open pages in was found: none on PATH, and {reason}. Remedy: install "
             f"Chromium or Chrome, or let {VARIABLE} name one.",
             reason.exit_code,
         ) from None
@@ -89,7 +89,7 @@ def program() -> Path:
 def _finish(root: Path) -> None:
     if not debian.runs(debian.launcher(root, root / PROGRAM), "--version"):
         raise environment.Unprepared(
-            f"the {PACKAGE} that was unpacked does not start here", environment.EXIT_ENVIRONMENT
+            f"the unpacked {PACKAGE} does not start", environment.EXIT_ENVIRONMENT
         )
 
 
@@ -187,7 +187,7 @@ class Browser:
                 raise self._failure(page, session, "crashed" if page.crashed else str(status))
             if time.monotonic() >= deadline:
                 missing = until if page.loaded else "loaded"
-                raise self._failure(page, session, f"still not: {missing}")
+                raise self._failure(page, session, f"condition not reached: {missing}")
             self._tools.listen(0.05)
 
     def _failure(self, page: Page, session: str, why: str) -> BrowserFailed:

@@ -79,7 +79,7 @@ class DevTools:
             while unsent:
                 unsent = unsent[os.write(self._write_end, unsent) :]
         except BrokenPipeError:
-            raise self._failure(f"the browser is gone at {method}") from None
+            raise self._failure(f"the browser ended during {method}") from None
         return self._last_id
 
     def listen(self, within_s: float) -> None:
@@ -89,7 +89,7 @@ class DevTools:
             return
         block = os.read(self._read_end, 1 << 20)
         if not block:
-            raise self._failure("the browser is gone")
+            raise self._failure("the browser has ended")
         *messages, self._unread = (self._unread + block).split(b"\0")
         for raw in messages:
             message = json.loads(raw)
@@ -113,7 +113,7 @@ class DevTools:
 
     def _failure(self, what: str) -> BrowserFailed:
         said = self.said.read_text(errors="replace")[-2000:]
-        return BrowserFailed(f"{what} (exit: {self.process.poll()})\n--- it said\n{said}")
+        return BrowserFailed(f"{what} (exit: {self.process.poll()})\n--- output\n{said}")
 
 
 def _pipe(theirs: int) -> tuple[int, int]:

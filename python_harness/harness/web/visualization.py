@@ -123,5 +123,5 @@ def _finish(root: Path) -> None:
     # Registers graphviz's plugins, as the package does when it is installed.
     if not debian.runs(dot, "-c"):
         raise environment.Unprepared(
-            "the graphviz that was unpacked does not start here", environment.EXIT_ENVIRONMENT
+            "the unpacked graphviz does not start", environment.EXIT_ENVIRONMENT
         )

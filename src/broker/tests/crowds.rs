@@ -191,7 +191,9 @@ fn all_unmet_tasks_are_counted() {
     assert_eq!(sums, [("node", 2 * KINDS), ("slots", KINDS)]);
     assert!(unmet.len() <= 102, "{} are shown", unmet.len());
     assert_eq!(unmet[0].tasks, 3, "those of most tasks come first");
-    let others = unmet.iter().filter(|it| it.needs.ends_with("other kinds"));
+    let others = unmet
+        .iter()
+        .filter(|it| it.needs.ends_with("other combinations)"));
     assert_eq!(others.count(), 2);
 }
 

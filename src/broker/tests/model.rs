@@ -365,7 +365,7 @@ impl Model {
             }
             let text = match is_spoilt {
                 true => {
-                    format!("unreadable {id}: the result of task {id} could not be passed on: why")
+                    format!("unreadable {id}: the result of task {id} could not be forwarded: why")
                 }
                 false => format!("result {id} by {name}"),
             };

@@ -62,7 +62,7 @@ impl StatusSocket {
         let found = fs::symlink_metadata(directory)?;
         if !found.is_dir() || found.uid() != uid || found.mode() & NOT_OURS_ALONE != 0 {
             return Err(io::Error::other(
-                "it must be a directory of this user, of mode 0700",
+                "it must be a directory of this user with mode 0700",
             ));
         }
         sweep(directory, before);

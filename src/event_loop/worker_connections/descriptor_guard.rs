@@ -153,7 +153,7 @@ impl DescriptorGuard {
             codes::log!(
                 DESCRIPTORS_SCARCE,
                 "{used} of {} descriptors are in use. Each manager needs one: raise the limit \
-                 (ulimit -n) before more of them come",
+                 (ulimit -n) before more managers connect",
                 budget.limit
             );
         }

@@ -314,7 +314,7 @@ fn an_unreadable_task_is_answered_if_its_id_is_readable() {
     }
     assert_eq!(
         desk.interchange.broker().unfinished(),
-        "Without an answer: queued 0 [], in flight 0 []"
+        "Tasks without a result: queued 0 [], in flight 0 []"
     );
 }
 
@@ -492,7 +492,7 @@ fn anomalies_of_the_broker_are_limited_too() {
     desk.interchange.handle_time(desk.now);
     let texts: Vec<String> = events.take().into_iter().map(|line| line.text).collect();
     let told = [
-        "This process was suspended for 30.0 s; this time does not count against managers",
+        "This process was suspended for 30.0 s; this time does not count as silence of managers",
         "5 more messages of managers that are not registered within a second; the first ones \
          stand above",
         "4 more registrations of known managers within a second; the first ones stand above",
@@ -519,7 +519,7 @@ fn other_inputs_reach_the_broker() {
     assert_eq!(desk.dispatch(), [""; 0]);
     assert_eq!(
         desk.interchange.broker().unfinished(),
-        "Without an answer: queued 1 [1], in flight 0 []"
+        "Tasks without a result: queued 1 [1], in flight 0 []"
     );
     desk.now.monotonic = Duration::from_secs(10);
     let heard_until = desk.now.monotonic;

@@ -231,8 +231,8 @@ fn begin(names: &mut Vec<PathBuf>, head: &[u8]) -> io::Result<OwnFile> {
     if others > 0 {
         codes::log!(
             EVENTS_SHARED,
-            "Another interchange writes events to {}: this one writes to {}. Give each executor a \
-             file of its own to choose the names",
+            "Another interchange writes events to {}: this one writes to {}. To choose the names, \
+             give each executor its own --events file",
             names[0].display(),
             names[others].display()
         );

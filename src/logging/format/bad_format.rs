@@ -7,14 +7,14 @@ pub(super) const MAX_WIDTH: usize = 1_000;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadFormat {
     /// The format has no field; Python's own check refuses it too.
-    #[error("no field, such as %(message)s, in it")]
+    #[error("it contains no field such as %(message)s")]
     NoField,
     /// `LogRecord` has no such attribute; Python would fail at each line with a KeyError.
     #[error("log records have no field {0:?}")]
     UnknownField(String),
     /// The conversion has no name, as in `%s` (Python would print the whole record), or its width
     /// is `*` (Python would fail at each line).
-    #[error("the conversion at byte {0} takes a value that has no name")]
+    #[error("the conversion at byte {0} names no field")]
     NoName(usize),
     /// The format ends inside a conversion; Python would fail at each line.
     #[error("the conversion that begins at byte {0} is incomplete")]

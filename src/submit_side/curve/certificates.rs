@@ -39,7 +39,7 @@ pub enum Problem {
     Unreadable(#[from] io::Error),
     /// Other users have access to the directory: the stock interchange refuses every mode but 0700.
     /// The field is the mode found.
-    #[error("the directory of certificates must have mode 0700, and has {0:04o}")]
+    #[error("the directory of certificates must have mode 0700, but has {0:04o}")]
     NotPrivate(u32),
     /// The path is a directory, a pipe or a device.
     #[error("a certificate must be a regular file")]
@@ -48,7 +48,7 @@ pub enum Problem {
     #[error("a certificate must not be larger than {MAX_FILE_BYTES} bytes")]
     TooLarge,
     /// A line names a key but has no value; the field is the line's number.
-    #[error("line {0} names a key and has no '='")]
+    #[error("line {0} names a key but has no '='")]
     NoEquals(usize),
     /// The file has no `public-key` line.
     #[error("a certificate needs a line public-key = \"...\"")]

@@ -91,12 +91,12 @@ const SPOILT: [(Spoil, &str, &str); 12] = [
     (
         |dir| set_mode(dir, 0o755),
         "",
-        "must have mode 0700, and has 0755",
+        "must have mode 0700, but has 0755",
     ),
     (
         |dir| set_mode(dir, 0o500),
         "",
-        "must have mode 0700, and has 0500",
+        "must have mode 0700, but has 0500",
     ),
     (
         |dir| fs::remove_dir_all(dir).expect("it is there"),

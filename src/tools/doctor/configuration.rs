@@ -37,9 +37,9 @@ const GUARD: &str = include_str!("configuration/guard.py");
 /// Why there is no diagnosis.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotExamined {
-    #[error("{}: there is no such file or directory", .0.display())]
+    #[error("{}: no such file or directory", .0.display())]
     FileMissing(PathBuf),
-    #[error("{}: not examined, as it is {}", .0.display(), .1.advice(.0))]
+    #[error("{}: not examined, because it is {}", .0.display(), .1.advice(.0))]
     NoPython(PathBuf, Kind),
     #[error("no Python was found; name one with --python")]
     PythonMissing,
@@ -56,8 +56,8 @@ pub(super) enum NotExamined {
     #[error("{}: not examined: {}", file.display(), reasons.join("; "))]
     NotLoaded { file: PathBuf, reasons: Vec<String> },
     #[error(
-        "{}: it binds no Config and no executor, and no function says that it returns one \
-         (-> Config)",
+        "{}: it defines no Config and no executor, and no function that is known to return one \
+         (annotate it: -> Config)",
         .0.display()
     )]
     ConfigMissing(PathBuf),
@@ -65,8 +65,8 @@ pub(super) enum NotExamined {
 
 fn more_time(reason: &NoAnswer) -> &'static str {
     if matches!(reason, NoAnswer::NotLoaded(_)) {
-        "; --load-within SECONDS gives it more, and a file which only makes the configuration \
-         takes less"
+        "; set a longer limit with --load-within SECONDS, or examine a file that only defines the \
+         configuration"
     } else {
         ""
     }
@@ -102,10 +102,12 @@ impl<'a> Loading<'a> {
     pub(super) fn does(&self) -> String {
         let (file, it) = (self.file.display(), self.interpreter.display());
         match self.arguments.run {
-            true => format!("Loads {file} with {it}, as your program would: what it does is done."),
+            true => {
+                format!("Loads {file} with {it}, as your program would, with all side effects.")
+            }
             false => format!(
-                "Loads {file} with {it}, in a process that may not write, connect or start \
-                 anything."
+                "Loads {file} with {it}, in a process that may not write files, connect or start \
+                 processes."
             ),
         }
     }
@@ -162,7 +164,7 @@ impl<'a> Loading<'a> {
         };
         let shown = match &trouble.of {
             Some(_) => String::new(),
-            None => format!(" {} shows the same.", self.as_program(set_up)),
+            None => format!(" Running {} shows the same error.", self.as_program(set_up)),
         };
         let (why, remedy) = match &trouble.lacks {
             None => (String::new(), "Correct it."),
@@ -171,15 +173,17 @@ impl<'a> Loading<'a> {
                     "Parsl {} has no {lacked}. ",
                     set_up.parsl.as_deref().unwrap_or_default()
                 ),
-                "Write it as this release has it, or name the Python that has the release it was \
-                 written for with --python.",
+                "Change it for this release of Parsl, or use --python to name a Python with the \
+                 release that it was written for.",
             ),
         };
         Finding::problem(
             "config-raises",
             format!("{what} cannot be {place}:\n{}\n", trouble.lines.join("\n")),
         )
-        .because(format!("{why}A program that uses it would end there."))
+        .because(format!(
+            "{why}A program that uses it would end at this point."
+        ))
         .remedy(format!("{remedy}{shown}"))
         .shown_by(place_in(file, trouble.line.as_deref()))
         .shown_by(&trouble.why)
@@ -239,11 +243,8 @@ fn not_loaded(file: &Path, set_up: &SetUp, said: &str) -> Vec<String> {
         let of = trouble.of.as_deref();
         let of = of.map_or_else(String::new, |of| format!("{of}: "));
         let why = match said.lines().last() {
-            Some(last) if trouble.why.contains("ended itself") => {
-                format!(
-                    "{} ({last}); its arguments can be passed behind --",
-                    trouble.why
-                )
+            Some(last) if trouble.why.contains("exited with status") => {
+                format!("{} ({last}); pass its arguments after --", trouble.why)
             }
             _ => trouble.why.clone(),
         };
@@ -256,12 +257,12 @@ fn not_loaded(file: &Path, set_up: &SetUp, said: &str) -> Vec<String> {
             let place = place_in(file, what.line.as_deref());
             let would = &what.would;
             reasons.push(format!(
-                "not done, as only --run lets it: {would} ({place})"
+                "not done, because only --run permits it: {would} ({place})"
             ));
         }
     }
     for factory in &set_up.not_called {
-        reasons.push(format!("{factory}, whose arguments are not known"));
+        reasons.push(format!("{factory}, because its arguments are not known"));
     }
     reasons
 }
@@ -269,7 +270,7 @@ fn not_loaded(file: &Path, set_up: &SetUp, said: &str) -> Vec<String> {
 fn examine_executors(set_up: &SetUp, own: &Command, diagnosis: &mut Diagnosis) {
     for other in &set_up.others {
         diagnosis.not_examined(&format!(
-            "executor {other}, which is no HighThroughputExecutor"
+            "executor {other}, which is not a HighThroughputExecutor"
         ));
     }
     for executor in &set_up.executors {
@@ -285,7 +286,9 @@ fn examine_executors(set_up: &SetUp, own: &Command, diagnosis: &mut Diagnosis) {
             .filter(|unknown| !unknown.is_empty())
         {
             let names = unknown.join(", ");
-            diagnosis.not_examined(&format!("{names}, which this Parsl's executor has not"));
+            diagnosis.not_examined(&format!(
+                "{names}, which the executor of this Parsl release does not have"
+            ));
         }
     }
     diagnosis.add(ports::twice(&set_up.executors));
@@ -307,7 +310,7 @@ fn examine_program(
         diagnosis.examined("descriptors");
         match (executor.managers_max(), capacity::descriptor_limit()) {
             (Some(managers), Some(limit)) => found.extend(capacity::descriptors(managers, limit)),
-            _ => diagnosis.not_examined("descriptors, as the number of managers is not known"),
+            _ => diagnosis.not_examined("descriptors, because the number of managers is not known"),
         }
     }
     diagnosis.examined("manager selector");

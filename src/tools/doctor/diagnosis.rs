@@ -94,7 +94,7 @@ impl Diagnosis {
             ("Could not be checked", &self.not_examined),
         ];
         let mut end = match self.worst() {
-            Severity::Note => "Nothing wrong was found. ".to_owned(),
+            Severity::Note => "No problem was found. ".to_owned(),
             Severity::Warning | Severity::Problem => String::new(),
         };
         for (title, list) in lists.iter().filter(|(_, list)| !list.is_empty()) {
@@ -105,7 +105,8 @@ impl Diagnosis {
         if let Some(first) = first.filter(|first| first.severity != Severity::Note) {
             let _ = writeln!(
                 text,
-                "`htex-interchange doctor --explain {}` tells more, and does so of each finding.",
+                "`htex-interchange doctor --explain {}` explains this finding; it does so for \
+                 every finding.",
                 first.id
             );
         }
@@ -145,7 +146,7 @@ mod tests {
     fn the_worst_counts() {
         let mut diagnosis = Diagnosis::new("x");
         assert_eq!(diagnosis.worst(), Severity::Note);
-        assert!(diagnosis.as_text().contains("Nothing wrong was found"));
+        assert!(diagnosis.as_text().contains("No problem was found"));
         diagnosis.add([Finding::note("n", "N")]);
         assert_eq!(diagnosis.worst(), Severity::Note);
         assert!(!diagnosis.as_text().contains("--explain"));
@@ -154,9 +155,10 @@ mod tests {
         diagnosis.add_about("htex", [Finding::problem("p", "P").shown_by("p=1")]);
         assert_eq!(diagnosis.worst(), Severity::Problem);
         let text = diagnosis.as_text();
-        assert!(!text.contains("Nothing wrong"));
+        assert!(!text.contains("No problem was found"));
         assert!(text.ends_with(
-            "`htex-interchange doctor --explain p` tells more, and does so of each finding.\n"
+            "`htex-interchange doctor --explain p` explains this finding; it does so for \
+             every finding.\n"
         ));
         let places = [
             "Problems\n  p (executor htex)",

@@ -34,13 +34,15 @@ pub(super) fn run_dir(run_dir: &Path) -> Vec<Finding> {
             Finding::problem(
                 "run-dir",
                 format!(
-                    "run_dir is {}, and {} cannot be written to.",
+                    "run_dir is {}, and you cannot write to {}.",
                     run_dir.display(),
                     there.display()
                 ),
             )
-            .because("Parsl makes its log, its scripts and the keys there, or does not start.")
-            .remedy("Name a run_dir in the Config that is yours.")
+            .because(
+                "Parsl creates its log, scripts and keys there, and cannot start without them.",
+            )
+            .remedy("Set run_dir in the Config to a directory that you can write to.")
             .shown_by(format!("run_dir={}", run_dir.display()))
             .shown_by(format!("`ls -ld {}`", shell_word(&there))),
         ];
@@ -58,10 +60,10 @@ pub(super) fn room_left(there: &Path, place: &Path) -> Option<Finding> {
     (bytes < FREE_BYTES_MIN).then(|| {
         Finding::warning(
             "disk-full",
-            format!("{} MB are free for {}.", bytes >> 20, place.display()),
+            format!("Only {} MB are free for {}.", bytes >> 20, place.display()),
         )
-        .because("Without room, logs break off and blocks cannot be submitted.")
-        .remedy("Make room, or name a run_dir in the Config on another file system.")
+        .because("Without free space, logs are cut off and blocks cannot be submitted.")
+        .remedy("Free some space, or set run_dir in the Config to another file system.")
         .shown_by(format!(
             "{bytes} bytes are free: `df {}`",
             shell_word(there)
@@ -74,9 +76,12 @@ fn network(there: &Path) -> Option<Finding> {
     // Magic numbers have 32 bits, but the width and sign of the field depend on the system.
     let (_, name) = NETWORK.iter().find(|(number, _)| kind as u32 == *number)?;
     Some(
-        Finding::note("network-file-system", format!("run_dir is on {name}."))
-            .because("Logs may come late there; the interchange itself does not wait for them.")
-            .shown_by(format!("`stat -f {}`", shell_word(there))),
+        Finding::note(
+            "network-file-system",
+            format!("run_dir is on a network file system, {name}."),
+        )
+        .because("Log lines may appear there late. The interchange itself does not wait for them.")
+        .shown_by(format!("`stat -f {}`", shell_word(there))),
     )
 }
 

@@ -77,11 +77,12 @@ pub(super) fn examine(directory: &Path, named: Option<&Path>) -> Result<Diagnosi
     diagnosis.add(command.findings(enabled.as_ref()));
     diagnosis.add(serving(&directory));
     diagnosis.add(without_interchange(&directory));
-    diagnosis.not_examined(&format!("{TEMPLATE}, as its users' options make it"));
-    diagnosis.not_examined("user endpoints that run already with another interchange");
+    diagnosis.not_examined(&format!("{TEMPLATE}, because its users' options change it"));
+    diagnosis
+        .not_examined("whether user endpoints that are already running use another interchange");
     if let Some(last) = last_run(&directory) {
         diagnosis.not_examined(&format!(
-            "the logs of its user endpoints (of the last one: {})",
+            "the logs of its user endpoints (for the last one: {})",
             words::command("htex-interchange doctor", &last)
         ));
     }
@@ -114,7 +115,9 @@ fn examine_environment(set_up: &SetUp, diagnosis: &mut Diagnosis) {
     }
     diagnosis.add(set_up.findings());
     if set_up.goes_by_this_environment() {
-        diagnosis.not_examined("the environment of whoever else starts it, as systemd");
+        diagnosis.not_examined(
+            "the environment of another program that starts the endpoint, for example systemd",
+        );
     }
 }
 
@@ -152,9 +155,9 @@ fn without_interchange(directory: &Path) -> Option<Finding> {
     (names(&WITHOUT) && !names(&WITH_INTERCHANGE)).then(|| {
         Finding::note(
             "engine-without-interchange",
-            format!("{TEMPLATE} names an engine that starts no interchange."),
+            format!("{TEMPLATE} names an engine that uses no interchange."),
         )
-        .because("Its tasks run in the user endpoint itself, or in processes beside it.")
+        .because("Its tasks run in the user endpoint itself, or in its child processes.")
         .shown_by(format!(
             "{}: {}",
             directory.join(TEMPLATE).display(),

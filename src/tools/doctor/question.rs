@@ -32,14 +32,14 @@ const STDERR_WITHIN: Duration = Duration::from_millis(200);
 pub(super) enum NoAnswer {
     #[error("{0} cannot be run: {1}")]
     NotRun(String, std::io::Error),
-    #[error("Python told nothing in {} s", BEGUN_WITHIN.as_secs())]
+    #[error("Python did not answer within {} s", BEGUN_WITHIN.as_secs())]
     NotBegun,
     /// Loading the user's file did not end.
-    #[error("it was not loaded in {} s", .0.as_secs())]
+    #[error("it was still loading after {} s", .0.as_secs())]
     NotLoaded(Duration),
-    #[error("Python ended before it had told anything:\n{0}")]
+    #[error("Python ended before it answered:\n{0}")]
     Ended(String),
-    #[error("what Python told cannot be read: {0}")]
+    #[error("the answer of Python cannot be read: {0}")]
     Unreadable(serde_json::Error),
 }
 

@@ -32,9 +32,9 @@ use places::{Places, log_of};
 /// The directory does not belong to a run.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{}: neither a run's directory nor an executor's in it: looked for parsl.log, parsl.jsonlog, \
-     EXECUTOR/interchange.log, EXECUTOR/interchange.jsonlog, submit_scripts and monitoring.db, \
-     there and up to three directories below",
+    "{}: neither a run's directory nor an executor's directory in a run. doctor looked for \
+     parsl.log, parsl.jsonlog, EXECUTOR/interchange.log, EXECUTOR/interchange.jsonlog, \
+     submit_scripts and monitoring.db, there and up to three directories below",
     .0.display()
 )]
 pub(super) struct NoRun(PathBuf);
@@ -54,16 +54,16 @@ pub(super) fn examine(directory: &Path) -> Result<Diagnosis, NoRun> {
         Some(log) => {
             diagnosis.examined("parsl.log");
             if !log.is_whole {
-                diagnosis.not_examined("the end of parsl.log, which is very long");
+                diagnosis.not_examined("the end of parsl.log, because the file is very long");
             }
         }
-        None => diagnosis.not_examined("parsl.log, which is not there"),
+        None => diagnosis.not_examined("parsl.log, which does not exist"),
     }
     for executor in &executors {
         examine_executor(&run, executor, &parsl, &mut diagnosis);
     }
     if executors.is_empty() {
-        diagnosis.not_examined("the interchange's log, which is not there");
+        diagnosis.not_examined("the interchange's log, which does not exist");
     }
     diagnosis.add(disk::room_left(&run, &run));
     Ok(diagnosis)
@@ -77,7 +77,7 @@ pub(super) fn examine_removed(directory: &Path) -> Option<Diagnosis> {
     }
     let documents = still_running::below(directory);
     let mut diagnosis = Diagnosis::new(format!(
-        "The run in {}, which was removed while it goes on",
+        "The run in {}, which was removed while the run continues",
         directory.display()
     ));
     for document in &documents {
@@ -85,8 +85,8 @@ pub(super) fn examine_removed(directory: &Path) -> Option<Diagnosis> {
         let label = logdir.file_name().unwrap_or_default().to_string_lossy();
         diagnosis.add_about(&label, still_running::findings(document));
     }
-    diagnosis.examined("what the interchange says");
-    diagnosis.not_examined("the run's files, which are not there any more");
+    diagnosis.examined("the status of the interchange");
+    diagnosis.not_examined("the run's files, which do not exist any more");
     (!documents.is_empty()).then_some(diagnosis)
 }
 
@@ -99,7 +99,7 @@ fn examine_executor(run: &Path, directory: &Path, parsl: &ParslLog, diagnosis: &
     };
     diagnosis.examined("the interchange's log");
     if !log.is_whole {
-        diagnosis.not_examined("the middle of the interchange's log, which is long");
+        diagnosis.not_examined("the middle of the interchange's log, because the file is long");
     }
     let mut found = events::findings(&log, parsl);
     let stock = not_ours(&log);
@@ -186,9 +186,9 @@ fn not_ours(log: &Log) -> Option<Finding> {
     Some(
         Finding::note(
             "stock",
-            "This run was not served by htex-interchange, but by Parsl's own.",
+            "Parsl's own interchange served this run, not htex-interchange.",
         )
-        .because("Its log tells less; what it tells is here.")
+        .because("Its log has less information, so fewer findings are possible.")
         .shown_by(log.shown(stock)),
     )
 }

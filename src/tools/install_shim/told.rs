@@ -24,21 +24,22 @@ pub(super) fn of_parsl(directory: &Path, wanted: bool) -> String {
         Some(file) if wanted && is_ours(file) => {
             writeln!(
                 told,
-                "It is the first {NAME} on PATH: every Parsl that is started from here runs it."
+                "It is the first {NAME} on PATH: every Parsl that you start from this shell runs \
+                 it."
             )
         }
         Some(file) if wanted && on_path => writeln!(
             told,
-            "{} comes before it on PATH, and is what Parsl would run.",
+            "{} comes before it on PATH, so Parsl would run that file.",
             file.display()
         ),
-        Some(file) => writeln!(told, "Parsl would run {}, by PATH.", file.display()),
+        Some(file) => writeln!(told, "With this PATH, Parsl would run {}.", file.display()),
     };
     if wanted && !winner.as_deref().is_some_and(is_ours) {
         let _ = write!(
             told,
-            "To use it, say in the shell or script that starts the program, after an environment \
-             is activated:\n    {}\n",
+            "To use the shim, write this line in the shell or script that starts the program, \
+             after an environment is activated:\n    {}\n",
             export(directory)
         );
     }
@@ -53,25 +54,26 @@ pub(super) fn of_endpoints(directory: &Path, wanted: bool) -> String {
     let real = endpoint_command::next(&path);
     match (wanted, real) {
         (true, None) => format!(
-            "No other {name} is on PATH here, and it needs one for all that is not the \
-             interchange. Activate the endpoint's environment and run this again: it then says \
-             what to do.\n"
+            "No other {name} is on PATH here, but the shim needs the real one for everything \
+             except the interchange. Activate the endpoint's environment and run this command \
+             again: it then shows the next step.\n"
         ),
         (true, Some(real)) => format!(
-            "It leaves all that is not the interchange to the next one on PATH, which is {} \
-             here.\nTo use it, let ~/.globus_compute/NAME/user_environment.yaml have this line, \
-             instead of a PATH that it has; user endpoints that start from then on go by it:\n    \
-             {}\n`htex-interchange doctor ~/.globus_compute/NAME` says whether it is in place.\n",
+            "For everything except the interchange, the shim runs the next {name} on PATH, which \
+             is {} here.\nTo use the shim, put this line into \
+             ~/.globus_compute/NAME/user_environment.yaml, replacing any PATH there; it applies to \
+             user endpoints that start afterwards:\n    {}\n`htex-interchange doctor \
+             ~/.globus_compute/NAME` shows whether it is in effect.\n",
             real.display(),
             environment_line(directory, &path)
         ),
         (false, real) => {
             let found = match real {
                 None => format!("No directory on PATH has a {name}."),
-                Some(real) => format!("Endpoints would run {}, by PATH.", real.display()),
+                Some(real) => format!("With this PATH, endpoints would run {}.", real.display()),
             };
             format!(
-                "{found}\nTake {} out of the PATH in user_environment.yaml, if it is there.\n",
+                "{found}\nRemove {} from the PATH in user_environment.yaml, if it is listed.\n",
                 directory.display()
             )
         }

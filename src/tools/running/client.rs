@@ -139,7 +139,7 @@ fn ask_once(socket: &Path, request: &Request, give_up: Instant) -> io::Result<Ve
             count => answer.extend_from_slice(&room[..count]),
         }
         if answer.len() as u64 > ANSWER_BYTES_MAX {
-            return Err(io::Error::other("the answer has no end"));
+            return Err(io::Error::other("the answer is incomplete"));
         }
     }
 }
@@ -169,7 +169,7 @@ fn read(bytes: &[u8]) -> Answer {
             json: json.to_owned(),
         },
         Err(error) => Answer::Unclear(format!(
-            "what it says cannot be read by this version, {}: {error}",
+            "this version, {}, cannot read its answer: {error}",
             env!("CARGO_PKG_VERSION")
         )),
     }
@@ -210,16 +210,18 @@ impl Silent {
     /// Describes the silence: `process 4711 does not answer: it is stopped`.
     pub(crate) fn described(&self) -> String {
         let Some(pid) = self.pid else {
-            return "It does not answer: it may be stopped. It is a process of another container, \
-                    or of another machine."
+            return "The interchange does not answer: it may be stopped. Its process runs in \
+                    another container or on another machine."
                 .to_owned();
         };
         let why = match self.state.as_deref().and_then(|state| state.chars().next()) {
-            Some('T') => format!("it is stopped (SIGSTOP); `kill -CONT {pid}` lets it go on"),
+            Some('T') => format!("it is stopped (SIGSTOP); `kill -CONT {pid}` continues it"),
             Some('t') => "a debugger holds it".to_owned(),
-            Some('D') => "the kernel holds it, for a disk or a file server as a rule".to_owned(),
+            Some('D') => "the kernel blocks it, usually while it waits for a disk or a file \
+                          server"
+                .to_owned(),
             Some(_) => format!(
-                "it does not come to it, though it is not stopped (state {})",
+                "it is too busy or blocked, though it is not stopped (state {})",
                 plain(self.state.as_deref().unwrap_or_default())
             ),
             None => "it may be stopped".to_owned(),
@@ -263,8 +265,8 @@ mod tests {
         let silent = Silent::of(&socket);
         assert_eq!(
             silent.described(),
-            "It does not answer: it may be stopped. It is a process of another container, or of \
-             another machine."
+            "The interchange does not answer: it may be stopped. Its process runs in another \
+             container or on another machine."
         );
     }
 }

@@ -71,12 +71,13 @@ fn leaving(document: &Document) -> Option<Finding> {
     leaves.then(|| {
         Finding::warning(
             "leaving",
-            "The interchange is about to end: the submit side is gone, or has told it to.",
+            "The interchange is about to end, because the submit side has ended or has told it to \
+             exit.",
         )
-        .because("Managers are told to exit.")
+        .because("It tells the managers to exit, too.")
         .remedy(
-            "If the run should still be on, look for the end of the program in its own output and \
-             in parsl.log.",
+            "If the run should still be running, find out why the program ended: see its own \
+             output and parsl.log.",
         )
         .shown_by(fields!(document => state))
     })
@@ -91,26 +92,25 @@ fn how_it_goes(document: &Document, counts: &ManagerCounts<'_>) -> Option<Findin
     let finding = match (document.in_flight, document.totals.tasks_received) {
         (0, 0) => Finding::note(
             "no-task-yet",
-            "The submit side has given no task yet. If some were started there, they may wait for \
-             others that they depend on, or for their files: parsl.log tells.",
+            "The submit side has not sent any task yet. Tasks that it has started may be waiting \
+             for other tasks or for files: see parsl.log.",
         ),
         (0, _) => Finding::note(
             "idle",
             format!(
-                "Idle: every task that the submit side has given is answered, and {} for more. \
-                 What is not done there may wait for tasks or files that it depends on: parsl.log \
-                 tells.",
+                "Idle: every task that the submit side sent has its result, and {}. Tasks that are \
+                 not done there may be waiting for other tasks or for files: see parsl.log.",
                 match counts.taking() {
-                    0 => "nobody waits".to_owned(),
-                    1 => "1 manager waits".to_owned(),
-                    managers => format!("{} wait", some(managers, "manager")),
+                    0 => "no manager accepts tasks".to_owned(),
+                    1 => "1 manager is ready for more".to_owned(),
+                    managers => format!("{} are ready for more", some(managers, "manager")),
                 }
             ),
         ),
         (in_flight, _) => Finding::note(
             "at-work",
             format!(
-                "{}{}{} in the hands of {}, none waits.",
+                "{}{}{} in flight on {}; no task waits.",
                 some(in_flight, "task"),
                 counts.slots_in_hand(),
                 counts.longest_in_hand(),

@@ -14,7 +14,7 @@ const DEPTH: usize = 3;
 const ENTRIES_MAX: usize = 20_000;
 /// Bytes read from each end of a log.
 const END_BYTES: u64 = 64 << 10;
-const NO_PLACE: &str = "there is no place for the status socket: ";
+const NO_PLACE: &str = "no directory is suitable for the status socket: ";
 
 /// Returns a line for each log of the latest run below `directories`; empty if there is none.
 pub(crate) fn told_below(directories: &[PathBuf]) -> String {
@@ -68,7 +68,7 @@ fn told(log: &Path) -> String {
     let of_code = |line: &str, code| Coded::of_line(line).filter(|line| line.has(code));
     let started = head.lines().find_map(|line| of_code(line, &codes::STARTED));
     let Some(started) = started else {
-        return "it is of another interchange, Parsl's own perhaps, which tells no status"
+        return "it belongs to another interchange, perhaps Parsl's own, which offers no status"
             .to_owned();
     };
     let is_restart = |line: &&str| of_code(line, &codes::RESTARTED).is_some();
@@ -79,7 +79,7 @@ fn told(log: &Path) -> String {
     }
     let first = || head.lines().find_map(process_of);
     let Some(pid) = restarted.and_then(process_of).or_else(first) else {
-        return "nothing in it tells how the interchange does".to_owned();
+        return "it does not show the interchange's state".to_owned();
     };
     let no_place = [&head, &tail].into_iter().find_map(|part| {
         let place = part.find(NO_PLACE)? + NO_PLACE.len();
@@ -98,29 +98,32 @@ fn told(log: &Path) -> String {
 fn where_it_is(pid: u32, writer: Writer, no_place: Option<String>) -> String {
     match (writer, no_place) {
         (Writer::RunsHere, Some(reason)) => format!(
-            "its process {pid} runs here and tells no status, because there was no place for its \
-             socket: {reason}"
+            "its process {pid} runs here but serves no status, because no directory was suitable \
+             for its socket: {reason}"
         ),
         (Writer::RunsHere, None) => format!(
-            "its process {pid} runs here, but none of these sockets is its own: it has another \
-             {}, or its socket was removed, as whoever tidies up /tmp does. The run goes on; its \
-             log tells how it does (its line \"Serving status at\" names the socket)",
+            "its process {pid} runs here, but none of these sockets belongs to it: it uses another \
+             {}, or its socket was removed, for example by a job that cleans /tmp. The run \
+             continues; its log shows its progress (the line \"Serving status at\" names the \
+             socket)",
             status::asking::DIRECTORY_VARIABLE
         ),
         (Writer::Hidden, _) => format!(
-            "its process {pid} may be the one that runs here as another user, who can ask it"
+            "its process {pid} may be the one that runs here as another user; only that user can \
+             query it"
         ),
         (Writer::WasHere, _) => {
-            format!("its process {pid} ran here and was killed: its log has no end")
+            format!("its process {pid} ran here and was killed: its log does not report an end")
         }
         (Writer::Elsewhere(host), _) => format!(
-            "its process {pid} was started on {}, and this is {}: ask there. Its log has no end",
+            "its process {pid} was started on {}, and this is {}: run status there. Its log does \
+             not report an end",
             plain(&host),
             here()
         ),
         (Writer::Unknown, _) => format!(
-            "its process {pid} does not run here, and its log has no end: it runs on another \
-             machine, or was killed"
+            "its process {pid} does not run here, and its log does not report an end: it runs on \
+             another machine, or was killed"
         ),
     }
 }
@@ -177,7 +180,7 @@ mod tests {
         assert!(told(Writer::Elsewhere("login2".to_owned())).contains("started on login2"));
         assert!(told(Writer::WasHere).contains("was killed"));
         assert!(told(Writer::Hidden).contains("another user"));
-        assert!(told(Writer::RunsHere).contains("The run goes on"));
+        assert!(told(Writer::RunsHere).contains("The run continues"));
         let reason = Some("full".to_owned());
         assert!(where_it_is(5, Writer::RunsHere, reason).ends_with("socket: full"));
     }

@@ -88,8 +88,8 @@ fn told_of_sockets(alive: usize, unheard: &[&PathBuf]) -> String {
     let mut told = sockets(alive);
     if !foreign.is_empty() {
         told += &format!(
-            "; {} left alone at which nobody listens here: of other machines or containers, of \
-             before the last boot, or with a number that a process has",
+            "; {} kept at which no process listens here: they belong to other machines or \
+             containers, are older than the last boot, or have the id of a running process",
             foreign.len()
         );
     }
@@ -105,7 +105,7 @@ fn told_of_sockets(alive: usize, unheard: &[&PathBuf]) -> String {
         pids.push("others".to_owned());
     }
     format!(
-        "{told}; {} left by killed processes ({}), and removed",
+        "{told}; {} left by killed processes ({}), now removed",
         dead.len(),
         pids.join(", ")
     )
@@ -116,7 +116,7 @@ fn sockets_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let uid = rustix::process::getuid().as_raw();
     if !found.is_dir() || found.uid() != uid || found.mode() & NOT_OURS_ALONE != 0 {
         return Err(io::Error::other(
-            "not looked into, nor used by an interchange: it must be a directory of this user, of \
+            "neither searched nor used by an interchange: it must be a directory of this user with \
              mode 0700",
         ));
     }
@@ -130,20 +130,21 @@ fn sockets_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
 
 fn said(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::NotFound {
-        return "is not there".to_owned();
+        return "does not exist".to_owned();
     }
     error.to_string()
 }
 
 /// Describes the places that were searched without success.
 pub(crate) fn told_of(places: &[(PathBuf, String)]) -> String {
-    let mut told = "Looked for sockets in:\n".to_owned();
+    let mut told = "Searched for sockets in:\n".to_owned();
     for (directory, what) in places {
         told += &format!("    {}: {what}\n", directory.display());
     }
     told + &format!(
-        "Others are found on the machine where they run, by the user who runs them. \
-         {DIRECTORY_VARIABLE} names another directory, for both sides.\n"
+        "Interchanges on other machines or of other users are found only there and by those users. \
+         {DIRECTORY_VARIABLE} names another directory, and must be the same for the interchange \
+         and this tool.\n"
     )
 }
 
@@ -194,15 +195,15 @@ pub(crate) fn none_found(directory: Option<&Path>, places: &[(PathBuf, String)])
     };
     text += &told_of(places);
     if directory.is_none() {
-        text +=
-            "`htex-interchange status RUNDIR` says what the logs of a run (runinfo/000) tell.\n";
+        text += "`htex-interchange status RUNDIR` shows what the logs of a run (runinfo/000) say \
+                 about its end.\n";
     }
     if let Some(directory) = directory {
         let told = last_words::told_below(&endpoint::with_user_endpoints(directory));
         text += &match told.is_empty() {
-            true => "There is no log of an interchange, either.\n".to_owned(),
+            true => "No log of an interchange exists there, either.\n".to_owned(),
             false => format!(
-                "{told}{} looks for what went wrong.\n",
+                "{told}{} examines what went wrong.\n",
                 command("htex-interchange doctor", directory)
             ),
         };
@@ -266,11 +267,13 @@ mod tests {
         ];
         let told = told_of_sockets(2, &[&dead, &other]);
         assert!(
-            told.starts_with("2 sockets; 1 left alone at which nobody listens here: of other"),
+            told.starts_with(
+                "2 sockets; 1 kept at which no process listens here: they belong to other"
+            ),
             "{told}"
         );
         assert!(
-            told.contains("1 left by killed processes (4294967295), and removed"),
+            told.contains("1 left by killed processes (4294967295), now removed"),
             "{told}"
         );
     }

@@ -58,8 +58,8 @@ pub(crate) fn occupant_of(place: &Path, program: &Path) -> Result<Occupant, Unre
     let metadata = match fs::metadata(place) {
         Ok(metadata) if metadata.is_file() => metadata,
         Ok(metadata) if metadata.is_dir() => return Ok(Occupant::Stranger("a directory")),
-        Ok(_) => return Ok(Occupant::Stranger("no file")),
-        Err(_) => return Ok(Occupant::Stranger("a link to nothing")),
+        Ok(_) => return Ok(Occupant::Stranger("not a file")),
+        Err(_) => return Ok(Occupant::Stranger("a broken link")),
     };
     let running = fs::metadata(program).map_err(trouble)?;
     if (metadata.dev(), metadata.ino()) == (running.dev(), running.ino()) {

@@ -46,7 +46,7 @@ pub(crate) struct Enabled {
 /// Why the files were not changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotChanged {
-    #[error("{} is not ours; it stays", .0.display())]
+    #[error("{} was not made by htex-interchange, and is kept", .0.display())]
     Stranger(PathBuf),
     #[error("{} cannot be written: {error}", place.display())]
     NotWritten { place: PathBuf, error: io::Error },
@@ -237,7 +237,8 @@ mod tests {
             fs::write(&file, "import os\n").unwrap();
             let before = names(place.path());
             let told = pair.put(Path::new("/one")).unwrap_err().to_string();
-            assert_eq!(told, format!("{} is not ours; it stays", file.display()));
+            let kept = "was not made by htex-interchange, and is kept";
+            assert_eq!(told, format!("{} {kept}", file.display()));
             pair.remove().unwrap_err();
             assert_eq!(names(place.path()), before);
             assert_eq!(fs::read_to_string(&file).unwrap(), "import os\n");

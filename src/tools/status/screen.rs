@@ -62,7 +62,7 @@ pub(super) fn short(document: &Document, paper: &Paper) -> String {
 
 fn restarted(restart: &Restart) -> String {
     format!(
-        "{}, the last {} ago after {}: it {}",
+        "{}, the last {} ago, after {} without service: the old process {}",
         some(restart.number, "time"),
         duration(restart.ago_s),
         duration(restart.down_s),
@@ -107,7 +107,7 @@ impl Screen {
         let left = name_of(document);
         let state = match document.state {
             State::Running => "up",
-            State::Leaving => "LEAVING, up",
+            State::Leaving => "ENDING, up",
         };
         let right = format!(
             "process {} on {}, {state} {}",
@@ -162,7 +162,7 @@ impl Screen {
 
     fn about(&mut self, document: &Document) {
         let about = &document.interchange;
-        let unknown = || "not yet known".to_owned();
+        let unknown = || "not known yet".to_owned();
         self.line(
             "Run",
             &format!(
@@ -194,7 +194,7 @@ impl Screen {
         self.line(
             "Worker port",
             &format!(
-                "{} of {address}, {}; selector {}; lost after {} of silence",
+                "{} of {address}, {}; selector {}; heartbeat timeout {}",
                 port.port,
                 some(port.connections, "connection"),
                 plain(&about.selector),
@@ -216,7 +216,7 @@ impl Screen {
         self.line(
             "In flight",
             &format!(
-                "{}{}{}, with {} and {} on {}",
+                "{}{}{}; {} with {} on {}",
                 some(document.in_flight, "task"),
                 counts.slots_in_hand(),
                 counts.longest_in_hand(),
@@ -230,7 +230,7 @@ impl Screen {
         self.line(
             "Tasks/s",
             &format!(
-                "in {}, dispatched {}, done {}; over 5 s (over a minute)",
+                "received {}, dispatched {}, done {}; over 5 s (over a minute)",
                 shown(lately.received, minute.received),
                 shown(lately.dispatched, minute.dispatched),
                 shown(lately.done, minute.done)
@@ -248,7 +248,7 @@ impl Screen {
         self.line(
             "Since start",
             &format!(
-                "{} in, {} done; queued {}, in flight {}",
+                "{} received, {} done; queued {}, in flight {}",
                 count(totals.tasks_received),
                 count(totals.tasks_done),
                 times(totals.queued_mean_s, totals.queued_longest_s),
@@ -263,14 +263,14 @@ impl Screen {
         for (number, what) in [
             (totals.tasks_unreadable, "unreadable"),
             (totals.tasks_rejected, "rejected"),
-            (totals.late_results, "answered too late"),
+            (totals.late_results, "late results"),
         ] {
             if number > 0 {
                 lost += &format!(", {} {what}", count(number));
             }
         }
         if totals.managers_lost_held > 0 {
-            lost += &format!("; {} held and gone", count(totals.managers_lost_held));
+            lost += &format!("; {} lost while held", count(totals.managers_lost_held));
         }
         lost += &format!(
             "; {} drained, {}",
@@ -297,16 +297,16 @@ impl Screen {
             ),
         );
         let mut held = format!(
-            "{} of {} held, {} of results untaken",
+            "{} of {} held, {} of results not taken by the executor",
             bytes(pressure.held_bytes),
             bytes(pressure.bound_bytes),
             bytes(pressure.unsent_results_bytes)
         );
         if !pressure.takes_tasks {
-            held += "; NO TASKS ARE TAKEN";
+            held += "; NO TASKS ARE ACCEPTED";
         }
         if !pressure.dispatches {
-            held += "; NOTHING IS DISPATCHED";
+            held += "; NO TASKS ARE DISPATCHED";
         }
         self.line("Back-pressure", &held);
     }
@@ -315,7 +315,7 @@ impl Screen {
         let port = &document.worker_port;
         if port.keys_refused + port.handshakes_failed + port.bad_messages > 0 || !port.lets_in {
             self.line(
-                "Turned away",
+                "Rejected",
                 &format!(
                     "{}, {}, {}{}",
                     some(port.keys_refused, "key"),
@@ -324,7 +324,7 @@ impl Screen {
                     if port.lets_in {
                         ""
                     } else {
-                        "; NOBODY IS LET IN"
+                        "; NO MANAGER IS ACCEPTED"
                     }
                 ),
             );
@@ -334,7 +334,7 @@ impl Screen {
             ("Events", &document.event_file),
         ] {
             if let Some(service) = service {
-                let not_there = || format!("not at {}", plain(&service.asked_for));
+                let not_there = || format!("not running at {}", plain(&service.asked_for));
                 self.line(label, &service.at.as_deref().map_or_else(not_there, plain));
             }
         }
@@ -342,7 +342,7 @@ impl Screen {
             self.line(
                 "Monitoring",
                 &format!(
-                    "{}, {}, {} held, {} dropped",
+                    "{}, {}, {} waiting, {} dropped",
                     plain(&hub.address),
                     match hub.answers {
                         true => "answers",
@@ -368,7 +368,7 @@ impl Screen {
         let states: Vec<ManagerState> = ManagerState::ALL.into_iter().filter(is_shown).collect();
         let names: Vec<String> = states.iter().map(|it| it.name().to_uppercase()).collect();
         heads.extend(names.iter().map(String::as_str));
-        heads.push("UNHEARD");
+        heads.push("SILENT");
         let mut table = Table::new(&heads);
         for (block, counts) in by_block(document) {
             let mut row = vec![
@@ -398,7 +398,7 @@ impl Screen {
         if has_wide_tasks {
             heads.push("SLOTS");
         }
-        heads.extend(["WORKERS", "DONE", "OLDEST", "UNHEARD", "IDLE"]);
+        heads.extend(["WORKERS", "DONE", "OLDEST", "SILENT", "IDLE"]);
         let mut table = Table::new(&heads);
         let or_dash = |time: Option<f64>| time.map_or("-".to_owned(), duration);
         for manager in &document.managers {

@@ -200,7 +200,7 @@ impl App {
                 if matches!(key.code, KeyCode::Char('y' | 'Y')) {
                     Some(Action::Hold { manager })
                 } else {
-                    self.message = "Not held.".to_owned();
+                    self.message = "The manager was not held.".to_owned();
                     None
                 }
             }
@@ -234,7 +234,7 @@ impl App {
                     let manager = self.selected.clone().unwrap_or_default();
                     self.mode = Mode::Confirming(manager);
                 }
-                None => self.message = "Select a manager first, by ↓ and ↑.".to_owned(),
+                None => self.message = "First select a manager with ↓ or ↑.".to_owned(),
             },
             KeyCode::Down | KeyCode::Char('j') => self.select_by(1),
             KeyCode::Up | KeyCode::Char('k') => self.select_by(-1),
@@ -306,7 +306,7 @@ impl App {
 
     fn switch(&mut self, step: usize) -> Option<Action> {
         if self.instances.len() == 1 {
-            self.message = "There is no other interchange.".to_owned();
+            self.message = "No other interchange is running.".to_owned();
             return None;
         }
         self.current = (self.current + step) % self.instances.len();

@@ -19,12 +19,12 @@ use status::document::{Document, Manager, ManagerState, State};
 const BAR_COLUMNS: usize = 6;
 
 const HELP: &str = "\
-↓ ↑ j k     select a manager         s S → ←  sort by the next, the previous column
-PgDn PgUp   a page of them           r        the other way round
-g G         the first, the last      /        show only those with this text
-h           hold the selected one:   Esc      show all again; else end
-            it gets no more tasks    p space  pause, go on
-Tab         the next interchange     q Ctrl-C end
+↓ ↑ j k     select a manager         s S → ←  sort by next, previous column
+PgDn PgUp   move by a page           r        reverse the order
+g G         first, last manager      /        filter the managers by text
+h           hold the selected one:   Esc      clear the filter, or quit
+            it gets no more tasks    p space  pause, continue
+Tab         the next interchange     q Ctrl-C quit
 ";
 
 pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App) {
@@ -63,7 +63,7 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let instance = app.shown();
     let mut name = vec![Span::from(instance.name.as_str()).bold()];
     if let (place, several @ 2..) = app.place() {
-        name.push(Span::from(format!(" ({place} of {several}, Tab)")));
+        name.push(Span::from(format!(" ({place} of {several}, Tab: next)")));
     }
     if app.is_paused {
         name.push(Span::from(" PAUSED").yellow().bold());
@@ -76,7 +76,7 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let [first, second] = Layout::vertical([Constraint::Length(1); 2]).areas(area);
     let leaving = match document.state {
         State::Running => "",
-        State::Leaving => "LEAVING, ",
+        State::Leaving => "ENDING, ",
     };
     let restarts = match &document.restart {
         None => String::new(),
@@ -107,7 +107,7 @@ fn numbers(document: &Document) -> String {
     // If all tasks fit a manager, other numbers use the room.
     let unmet = match document.queue.unmet_tasks() {
         0 => String::new(),
-        tasks => format!(" ({} fit nobody)", count(tasks)),
+        tasks => format!(" ({} fit no manager)", count(tasks)),
     };
     format!(
         "queue {}{unmet}  in flight {}  in {}/s  done {}/s  managers {}  lost {}  mem {}",
@@ -195,7 +195,7 @@ fn draw_spark(
         .collect();
     let most = shown.iter().max().copied().unwrap_or(0);
     let now = shown.last().copied().unwrap_or(0);
-    let text = format!("{name} {}, at most {}", count(now), count(most));
+    let text = format!("{name} {}, maximum {}", count(now), count(most));
     frame.render_widget(Line::from(text).dim(), title);
     frame.render_widget(Sparkline::default().data(shown).style(colour), graph);
 }
@@ -257,7 +257,7 @@ fn draw_managers(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
     if app.listed.is_empty() && area.height > 1 {
         let text = match (document.managers.is_empty(), app.filter.is_empty()) {
             (true, _) => "No manager is registered.",
-            _ => "No manager has this text; Esc shows all.",
+            _ => "No manager matches the filter; Esc shows all.",
         };
         let below = Rect {
             y: area.y + 1,
@@ -324,12 +324,9 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, instance: &Instance) {
 
 fn draw_foot(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let line = match &app.mode {
-        Mode::Filtering(_) => Line::from(format!("/{}▏ Enter keeps, Esc forgets", app.filter)),
+        Mode::Filtering(_) => Line::from(format!("/{}▏ Enter applies, Esc cancels", app.filter)),
         Mode::Confirming(manager) => {
-            let question = format!(
-                "Hold {}? It gets no more tasks, for good. y/n",
-                plain(manager)
-            );
+            let question = format!("Hold {}? It never gets tasks again. y/n", plain(manager));
             Line::from(question).yellow().bold()
         }
         _ if !app.message.is_empty() => Line::from(app.message.as_str()).bold(),
@@ -339,7 +336,7 @@ fn draw_foot(frame: &mut Frame<'_>, area: Rect, app: &App) {
                 false => format!("[{}: {}] ", app.filter, count(app.listed.len())),
             };
             Line::from(format!(
-                "{shown}q end  ? keys  s sort  r reverse  / filter  h hold  p pause  Tab next"
+                "{shown}q quit  ? keys  s sort  r reverse  / filter  h hold  p pause  Tab next"
             ))
             .dim()
         }
@@ -358,7 +355,7 @@ fn draw_help(frame: &mut Frame<'_>, area: Rect) {
         height,
     };
     frame.render_widget(Clear, place);
-    let block = Block::bordered().title(" Keys; any of them goes on ");
+    let block = Block::bordered().title(" Keys (press any key to close) ");
     let text = Paragraph::new(HELP).wrap(Wrap { trim: false }).block(block);
     frame.render_widget(text, place);
 }

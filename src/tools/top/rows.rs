@@ -41,7 +41,7 @@ impl Column {
             Self::InFlight => "IN FLIGHT",
             Self::Done => "DONE",
             Self::Rate => "/S",
-            Self::Unheard => "UNHEARD",
+            Self::Unheard => "SILENT",
             Self::Idle => "IDLE",
         }
     }

@@ -109,7 +109,7 @@ fn a_usual_terminal_shows_everything() {
         "███░░░ 2/4",
         "done/s",
         "Latest changes of managers",
-        "q end",
+        "q quit",
     ] {
         assert!(text.contains(told), "{told} in\n{text}");
     }
@@ -139,12 +139,12 @@ fn slots_are_shown_if_tasks_take_several() {
     let mut app = App::new(vec![found("a", document)]);
     let text = text(&mut app);
     for told in [
-        "queue 0 (1,200 fit nobody)  in flight 0",
+        "queue 0 (1,200 fit no manager)  in flight 0",
         "full     ██████ 4/4 slots",
         "reserved ██░░░░ 1/4 ",
         "busy     ███░░░ 2/4 ",
-        "1,200 tasks need a node that no manager is on.",
-        "has been reserved for 12 s, for 1 task that asks",
+        "1,200 tasks need a node on which no manager runs.",
+        "has been reserved for 12 s, for 1 task that requires",
     ] {
         assert!(text.contains(told), "{told} in\n{text}");
     }
@@ -162,7 +162,7 @@ fn no_size_is_too_small_or_too_large() {
         }
     }
     let small = screen(&mut app, 40, 10).join("\n");
-    for told in ["node4", "STATE", "queue 0", "q end"] {
+    for told in ["node4", "STATE", "queue 0", "q quit"] {
         assert!(small.contains(told), "{told} in\n{small}");
     }
 }
@@ -210,7 +210,7 @@ fn a_filter_is_typed_kept_and_forgotten() {
     press(&mut app, "/node1q");
     assert_eq!(app.mode, Mode::Filtering(String::new()));
     assert!(text(&mut app).contains("/node1q"));
-    assert!(text(&mut app).contains("No manager has this text"));
+    assert!(text(&mut app).contains("No manager matches the filter"));
     app.handle_key(KeyEvent::new(KeyCode::Backspace, KeyModifiers::NONE));
     press(&mut app, "\n");
     let shown = text(&mut app);
@@ -226,11 +226,11 @@ fn a_filter_is_typed_kept_and_forgotten() {
 fn a_manager_is_held_after_a_question() {
     let mut app = app(3);
     assert_eq!(press(&mut app, "h"), None);
-    assert!(text(&mut app).contains("Select a manager first"));
+    assert!(text(&mut app).contains("First select a manager"));
     press(&mut app, "↓↓h");
     assert!(text(&mut app).contains("Hold node1-manager?"));
     assert_eq!(press(&mut app, "n"), None);
-    assert!(text(&mut app).contains("Not held."));
+    assert!(text(&mut app).contains("The manager was not held."));
     let manager = "node1-manager".to_owned();
     assert_eq!(press(&mut app, "hy"), Some(Action::Hold { manager }));
     app.handle_update(Update::Held("node1-manager is held.".to_owned()));
@@ -261,9 +261,9 @@ fn the_shown_interchange_can_be_switched_and_paused() {
     let mut other = crew(1);
     other.interchange.logdir = "/runs/runinfo/004/mpi".to_owned();
     let mut app = App::new(vec![found("a", crew(3)), found("b", other)]);
-    assert!(text(&mut app).contains("runinfo/004/mpi (2 of 2, Tab)"));
+    assert!(text(&mut app).contains("runinfo/004/mpi (2 of 2, Tab: next)"));
     assert_eq!(press(&mut app, "\t"), Some(Action::Switch));
-    assert!(text(&mut app).contains("runinfo/003/htex (1 of 2, Tab)"));
+    assert!(text(&mut app).contains("runinfo/003/htex (1 of 2, Tab: next)"));
     press(&mut app, "p");
     assert!(text(&mut app).contains("PAUSED"));
     app.handle_update(Update::Shown(PathBuf::from("a"), Some(found("a", crew(7)))));
@@ -293,7 +293,7 @@ fn ended_and_new_interchanges_are_shown() {
         "{shown}"
     );
     app.handle_update(Update::All(vec![found("b", crew(1))]));
-    assert!(text(&mut app).contains("(1 of 2, Tab)"));
+    assert!(text(&mut app).contains("(1 of 2, Tab: next)"));
 }
 
 #[test]

@@ -429,7 +429,7 @@ impl Host {
         let told = broker.unfinished();
         let late = match self.model.late_results {
             0 => "in flight 0 []".to_owned(),
-            number => format!("too late to be used: {number} results"),
+            number => format!("dropped because they came too late: {number} results"),
         };
         match (broker.queued(), broker.in_flight()) {
             (0, 0) if told.contains(&late) => Ok(()),

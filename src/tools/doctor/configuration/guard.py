@@ -57,7 +57,7 @@ REFUSED = {
     "shutil.copytree": "copy {0} to {1}",
     "shutil.make_archive": "write {0}",
     "shutil.move": "move {0} to {1}",
-    "shutil.rmtree": "remove {0} with all that is in it",
+    "shutil.rmtree": "remove {0} and its contents",
     "shutil.unpack_archive": "unpack {0}",
     "socket.sendmsg": "send to {1}",
     "socket.sendto": "send to {1}",
@@ -122,7 +122,7 @@ def hear(file, event, arguments):
 
 def refuse(file, would):
     note(file, would, is_refused=True)
-    raise Refused(1, f"it would {would}, which doctor does not let it do")
+    raise Refused(1, f"it would {would}, which doctor does not permit")
 
 
 def note(file, would, *, is_refused=False):

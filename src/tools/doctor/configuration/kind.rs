@@ -41,16 +41,16 @@ impl Kind {
             Self::Notebook => {
                 let convert = command("jupyter nbconvert --to script", file);
                 return format!(
-                    "a notebook, whose cells are not run here; {convert} makes a Python file of \
-                     it, and --run may be needed"
+                    "a notebook, whose cells doctor does not run; {convert} converts it to a \
+                     Python file, which may need --run"
                 );
             }
             Self::Yaml => {
-                "YAML, as of an endpoint of Globus Compute; name the endpoint's directory \
+                "YAML, probably of a Globus Compute endpoint; name the endpoint's directory \
                  (~/.globus_compute/NAME)"
             }
             Self::Shell => "a shell script; name the Python file that it starts",
-            Self::Other => "no Python file (NAME.py)",
+            Self::Other => "not a Python file (NAME.py)",
         };
         advice.to_owned()
     }

@@ -167,7 +167,7 @@ def loading_trouble(selector):
                 timeout=SELECTOR_WITHIN_S,
             )
     except subprocess.TimeoutExpired:
-        return f"it was not loaded in {SELECTOR_WITHIN_S} s"
+        return f"it was still loading after {SELECTOR_WITHIN_S} s"
     if child.returncode == 0:
         return None
     lines = child.stderr.decode("utf-8", "replace").strip().splitlines()
@@ -273,7 +273,7 @@ def ask_nobody_outside(addresses):
     def address_by_query(*arguments, **options):
         caller = sys._getframe(1).f_code.co_name
         if caller in ("get_all_addresses", "get_any_address"):
-            raise RuntimeError("no service is asked")
+            raise RuntimeError("doctor contacts no service")
         return original(*arguments, **options)
 
     addresses.address_by_query = address_by_query
@@ -283,7 +283,7 @@ def ask_no_batch_system():
     """A provider may ask whether a command of its batch system works, to choose among them."""
     with contextlib.suppress(ImportError):
         provider = importlib.import_module("parsl.providers.cluster_provider")
-        provider.execute_wait = lambda command, *_: (127, "", f"{command} is not asked")
+        provider.execute_wait = lambda command, *_: (127, "", f"doctor does not run {command}")
 
 
 document = {
@@ -334,7 +334,7 @@ def capture_config(self, config=None, *arguments, **options):
 
 
 def capture_executor(self, *arguments, **options):
-    found_executors.append(("what is started", self, None))
+    found_executors.append(("the started executor", self, None))
     stop()
 
 
@@ -502,7 +502,7 @@ def list_methods(module):
 
 
 def add_what_is_loaded():
-    configs.extend(("what parsl.load() is given", one) for one in loaded if one is not None)
+    configs.extend(("the argument of parsl.load()", one) for one in loaded if one is not None)
 
 
 def answer():

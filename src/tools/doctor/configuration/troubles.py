@@ -58,7 +58,7 @@ def circumstances_of(reason, noted):
     is_unlike = surroundings.missed or (noted and not isinstance(reason, TypeError))
     why = None
     if isinstance(reason, SystemExit):
-        why = f"it ended itself with status {reason.code}"
+        why = f"it exited with status {reason.code}"
     elif is_of_environment(reason):
         why = f"the environment variable {reason.args[0]} is not set here"
     elif is_wrong_anywhere(reason):
@@ -68,9 +68,9 @@ def circumstances_of(reason, noted):
     elif isinstance(reason, AttributeError) and hiding(reason):
         why = f"{told(reason)}; {hiding(reason)}"
     elif isinstance(reason, IndexError) and "argv" in (line_of(reason) or ""):
-        why = "it wants arguments, which can be passed behind --"
+        why = "it requires arguments; pass them after --"
     elif refusals:
-        why = f"it would {refusals[-1]['would']}, which only --run lets it do"
+        why = f"it would {refusals[-1]['would']}, which only --run permits"
     elif is_unlike or not is_rejected_by_parsl(reason):
         why = told(reason) + what_else(reason, noted)
     return why
@@ -82,7 +82,7 @@ def what_else(reason, noted):
     if missed:
         return f", and {missed}"
     if noted and not isinstance(reason, (OSError, EOFError)):
-        return f", after it would {noted[-1]['would']}, which only --run lets it do"
+        return f", after an attempt to {noted[-1]['would']}, which only --run permits"
     return ""
 
 
@@ -190,9 +190,9 @@ def why_not_imported(reason):
     above = os.path.dirname(os.path.dirname(place))
     while top and isinstance(reason, ModuleNotFoundError) and above != os.path.dirname(above):
         if importlib.machinery.PathFinder.find_spec(top, [above]):
-            return f"{told(reason)}; with PYTHONPATH={shlex.quote(above)} it is found"
+            return f"{told(reason)}; PYTHONPATH={shlex.quote(above)} makes it available"
         above = os.path.dirname(above)
-    return f"{told(reason)}; another Python can be named with --python"
+    return f"{told(reason)}; name another Python with --python"
 
 
 def is_own_module(name):

@@ -101,10 +101,10 @@ impl SetUp {
             found.push(
                 Finding::warning(
                     "environment-unusable",
-                    format!("{ENVIRONMENT} is no list of variables: {trouble}."),
+                    format!("{ENVIRONMENT} is not a list of variables: {trouble}."),
                 )
-                .because("The endpoint says so in its log, and uses nothing of it.")
-                .remedy("Write one line for each variable, NAME: value.")
+                .because("The endpoint reports this in its log, and ignores the whole file.")
+                .remedy("Write one line for each variable, as NAME: value.")
                 .shown_by(format!(
                     "{ENVIRONMENT}, read as the endpoint does: {trouble}"
                 )),
@@ -116,10 +116,13 @@ impl SetUp {
             found.push(
                 Finding::problem(
                     "path-not-expanded",
-                    format!("PATH in {ENVIRONMENT} has {entry}, which nobody expands."),
+                    format!("PATH in {ENVIRONMENT} has {entry}, which is not expanded."),
                 )
-                .because("It is no shell that reads this file: the text is PATH as it is.")
-                .remedy("Write every directory as it is; install-shim prints such a line.")
+                .because("No shell reads this file, so PATH gets this text unchanged.")
+                .remedy(
+                    "Write every directory in full; `htex-interchange install-shim` prints such a \
+                     line.",
+                )
                 .shown_by(format!("{ENVIRONMENT}: PATH: {path}")),
             );
         }
@@ -127,12 +130,13 @@ impl SetUp {
             found.push(
                 Finding::warning(
                     "environment-unread",
-                    format!("{ENVIRONMENT} has a PATH, and this endpoint does not read it."),
+                    format!("{ENVIRONMENT} has a PATH, but this endpoint does not read the file."),
                 )
-                .because("Its config.yaml has an engine: it starts no user endpoints.")
+                .because("Its config.yaml has an engine, so it starts no user endpoints.")
                 .remedy(
-                    "globus-compute-endpoint migrate-to-template-capable NAME makes it one that \
-                     does; or put the shim first on PATH where it is started.",
+                    "Either convert the endpoint (globus-compute-endpoint \
+                     migrate-to-template-capable NAME), or put the shim first on PATH where the \
+                     endpoint is started.",
                 )
                 .shown_by(format!("{ENVIRONMENT}: PATH: {path}"))
                 .shown_by("config.yaml has an engine"),

@@ -75,18 +75,23 @@ impl Command {
         let (path, by) = (&self.path.path, self.path.by);
         let what = match &self.shim {
             Some(shim) => format!(
-                "{} is alone: PATH, by {by}, has no other {NAME} behind it ({path}).",
+                "{} is the only {NAME} on PATH. PATH comes from {by}, and is {path}.",
                 shim.display()
             ),
-            None => format!("PATH, by {by}, has no {NAME} ({path})."),
+            None => {
+                format!("No directory on PATH has a {NAME}. PATH comes from {by}, and is {path}.")
+            }
         };
         let id = match self.shim {
             Some(_) => "shim-alone",
             None => "endpoint-command-missing",
         };
         Finding::problem(id, what)
-            .because("No user endpoint can be started, and none could start workers.")
-            .remedy("Let that PATH have the directory of the endpoint's own scripts as well.")
+            .because(
+                "Without the real command, no user endpoint can start, and none could start \
+                 workers.",
+            )
+            .remedy("Add the directory of the endpoint's own scripts to that PATH.")
             .shown_by(self.path_shown())
     }
 
@@ -94,7 +99,7 @@ impl Command {
         Finding::note(
             "served-by-shim",
             format!(
-                "htex-interchange would serve: {} is the first {NAME} on PATH, by {}.",
+                "htex-interchange would serve: {} is the first {NAME} on PATH. PATH comes from {}.",
                 shim.display(),
                 self.path.by
             ),
@@ -103,20 +108,20 @@ impl Command {
     }
 
     fn path_shown(&self) -> String {
-        format!("PATH={} (by {})", self.path.path, self.path.by)
+        format!("PATH={} (from {})", self.path.path, self.path.by)
     }
 
     fn stock(&self, real: &Path) -> Finding {
         Finding::note(
             "stock",
             format!(
-                "The interchange would be Parsl's own, started by {}, the first {NAME} on PATH, \
-                 by {}.",
+                "The interchange would be Parsl's own, started by {}, the first {NAME} on PATH. \
+                 PATH comes from {}.",
                 real.display(),
                 self.path.by
             ),
         )
-        .because("htex-interchange has no part in this endpoint.")
+        .because("This endpoint would not use htex-interchange.")
         .remedy(ways_in(self.python().as_deref()))
         .shown_by(self.path_shown())
     }
@@ -130,9 +135,9 @@ impl Command {
                 enabled.binary.display()
             ),
         )
-        .because("Parsl's own interchange is started instead.")
+        .because("Parsl's own interchange starts instead.")
         .remedy(format!(
-            "{} once more names the program that is there now.",
+            "Run {} again to use the program that is installed now.",
             enabling(self.python().as_deref())
         ))
         .shown_by(enabled.pair.line().display().to_string())
@@ -143,13 +148,13 @@ impl Command {
         Finding::warning(
             "shim-not-first",
             format!(
-                "The shim {} comes behind {} on PATH, and is never found.",
+                "The shim {} is after {} on PATH, so it is never used.",
                 shim.display(),
                 real.display()
             ),
         )
         .remedy(format!(
-            "Put its directory first in PATH, by {}.",
+            "Put its directory first in PATH. PATH comes from {}.",
             self.path.by
         ))
         .shown_by(self.path_shown())
@@ -176,8 +181,8 @@ fn runs(enabled: &Enabled) -> String {
 /// Returns the ways to make htex-interchange serve. `python` is the endpoint's Python, if known.
 fn ways_in(python: Option<&Path>) -> String {
     format!(
-        "`htex-interchange install-shim --globus-compute DIR` puts a shim in place and says what \
-         to write into user_environment.yaml; {} needs no PATH.",
+        "`htex-interchange install-shim --globus-compute DIR` installs a shim and shows what to \
+         write into user_environment.yaml. Or run {}, which needs no change of PATH.",
         enabling(python)
     )
 }
@@ -185,9 +190,9 @@ fn ways_in(python: Option<&Path>) -> String {
 fn enabling(python: Option<&Path>) -> String {
     match python {
         Some(python) => command("htex-interchange enable --python", python),
-        None => {
-            "`htex-interchange enable --python PYTHON` with its environment's Python".to_owned()
-        }
+        None => "`htex-interchange enable --python PYTHON` with the Python of the endpoint's \
+             environment"
+            .to_owned(),
     }
 }
 
@@ -197,12 +202,14 @@ fn may_be_hidden(real: &Path) -> Finding {
     Finding::warning(
         "shim-may-be-hidden",
         format!(
-            "{} is no Python script: it may change PATH.",
+            "{} is not a Python script, so it may change PATH.",
             real.display()
         ),
     )
-    .because("One that enters an environment puts that environment's own command before the shim.")
-    .remedy(format!("{} works all the same.", enabling(None)))
+    .because(
+        "A command that enters an environment puts that environment's own command before the shim.",
+    )
+    .remedy(format!("Run {}: this works in every case.", enabling(None)))
     .shown_by(head_of(real))
 }
 
@@ -211,7 +218,10 @@ fn unknown(real: &Path) -> Finding {
         "launch-unknown",
         format!("The interchange would be started by {}.", real.display()),
     )
-    .because("It is neither htex-interchange nor a Python script, and what it does is not known.")
+    .because(
+        "It is neither htex-interchange nor a Python script, and doctor does not know what it \
+         does.",
+    )
     .remedy(ways_in(None))
     .shown_by(head_of(real))
 }

@@ -71,7 +71,8 @@ impl Blocks {
         for (provider, way) in WITHOUT_FILES {
             if parsl.has_provider(provider) {
                 blocks.not_read.push(format!(
-                    "the standard error of {provider}'s blocks, which leaves no file here ({way})"
+                    "the standard error of {provider}'s blocks, which is not stored in a file here \
+                     ({way})"
                 ));
             }
         }
@@ -95,28 +96,28 @@ impl Blocks {
     pub(super) fn never_registered(&self, submitted: u64, starts: bool) -> Finding {
         let blocks = counted(submitted, "block");
         if starts {
-            let what = format!("{blocks} submitted, and no manager has registered yet.");
+            let what = format!("{blocks} submitted, but no manager has registered yet.");
             let finding = Finding::warning("never-registered", what);
             let finding = self.with_evidence(finding.because(format!(
-                "Nothing shows that a block has ended: they may wait in the batch system's queue, \
-                 or still be starting. {}",
+                "Nothing shows that a block has ended. The blocks may wait in the batch system's \
+                 queue, or may still be starting. {}",
                 self.said()
             )));
             return finding.remedy(
-                "Ask the batch system whether they run. If one does for long: see where its \
-                 worker_init hangs, and whether its node reaches the interchange's address.",
+                "Ask the batch system whether they run. If a block has run for long, check whether \
+                 its worker_init hangs, and whether its node can reach the interchange's address.",
             );
         }
-        let what = format!("{blocks} submitted, and no manager registered.");
+        let what = format!("{blocks} submitted, but no manager registered.");
         let finding = match self.last_words.is_some() || self.have_ended() {
             false => Finding::warning("never-registered", what),
             true => Finding::problem("never-registered", what),
         };
         let finding = self.with_evidence(finding.because(self.said()));
         finding.remedy(
-            "\"command not found\" wants the submit side's environment entered in the provider's \
-             worker_init; a manager that finds no way wants another address; a job that has not \
-             begun wants patience.",
+            "If the error is \"command not found\", let the provider's worker_init enter the \
+             submit side's environment. If a manager cannot connect, set another address. If a job \
+             has not started yet, wait.",
         )
     }
 
@@ -179,13 +180,14 @@ impl Blocks {
         }
         if unknown > 0 {
             let files = counted(unknown, "file");
-            self.not_read
-                .push(format!("{files} in {SCRIPTS} of no provider known here"));
+            self.not_read.push(format!(
+                "{files} in {SCRIPTS} that no known provider writes"
+            ));
         }
         if left_out > 0 {
             let files = counted(left_out, "file");
             self.not_read
-                .push(format!("{files} more of blocks, of which there are many"));
+                .push(format!("{files} more of blocks, because there are many"));
         }
     }
 
@@ -232,7 +234,7 @@ impl Blocks {
         let by = provider.map_or_else(String::new, |provider| match provider.keeps_stderr {
             true => format!(" of {} ({})", provider.name, provider.source),
             false => format!(
-                " of {}, which keeps it elsewhere ({})",
+                " of {}, which stores it elsewhere ({})",
                 provider.name, provider.source
             ),
         });
@@ -267,9 +269,12 @@ impl Blocks {
 
     fn said(&self) -> String {
         match (&self.last_words, self.stderr_read) {
-            (Some(line), _) => format!("The last words of one are in {line}"),
-            (None, 0) => "None of them has left a standard error here.".to_owned(),
-            (None, read) => format!("Nothing stands in {}.", counted(read, "standard error")),
+            (Some(line), _) => format!("A block's last message is in {line}"),
+            (None, 0) => "No block has left its standard error here.".to_owned(),
+            (None, read) => format!(
+                "The blocks wrote nothing to {}.",
+                counted(read, "standard error file")
+            ),
         }
     }
 }
@@ -320,7 +325,7 @@ mod tests {
         assert_eq!((slurm.submitted(&none, "htex"), slurm.stderr_read), (2, 0));
         let unread = slurm.not_read.join("; ");
         assert!(
-            unread.contains("1 file in submit_scripts of no provider known here"),
+            unread.contains("1 file in submit_scripts that no known provider writes"),
             "{unread}"
         );
         assert!(

@@ -53,8 +53,8 @@ const CAUSES: [Cause; 8] = [
             ],
             what: "The memory of a GPU ran out.",
             why: "",
-            remedy: "Let fewer workers share one (available_accelerators), or let each task take \
-                     less of it; limits of the node's own memory have no say there.",
+            remedy: "Let fewer workers share a GPU (available_accelerators), or let each task use \
+                     less of its memory. Limits of the node's own memory do not matter here.",
         },
         said: &[],
     },
@@ -73,9 +73,9 @@ const CAUSES: [Cause; 8] = [
                 "over memory limit",
                 "memory usage exceeded",
             ],
-            what: "Memory ran out, or a limit of it (the batch job's, ulimit -v) was reached.",
+            what: "Memory ran out, or a memory limit (the batch job's, ulimit -v) was reached.",
             why: "",
-            remedy: "Ask for more memory, or let fewer workers share it (max_workers_per_node, \
+            remedy: "Request more memory, or let fewer workers share it (max_workers_per_node, \
                      mem_per_worker).",
         },
         said: &[
@@ -95,8 +95,8 @@ const CAUSES: [Cause; 8] = [
             marks: &["exceeded hard wallclock time", "walltime limit exceeded"],
             what: "The batch system ended a block at its time limit.",
             why: "",
-            remedy: "Tasks of a block that ends are lost: ask for a longer walltime, set \
-                     drain_period, or let Parsl try again (retries).",
+            remedy: "Tasks of a block that ends are lost: request a longer walltime, set \
+                     drain_period, or let Parsl retry them (retries).",
         },
         said: &[
             (Speaker::SlurmAtEnd, "due to time limit"),
@@ -111,8 +111,8 @@ const CAUSES: [Cause; 8] = [
             marks: &[],
             what: "The batch system took a block's nodes away for other jobs.",
             why: "",
-            remedy: "Config(retries=1) would run its tasks again; another queue or partition may \
-                     not preempt.",
+            remedy: "With Config(retries=1), Parsl would run its tasks again. Another queue or \
+                     partition may not preempt jobs.",
         },
         said: &[
             (Speaker::SlurmAtEnd, "due to preemption"),
@@ -124,9 +124,9 @@ const CAUSES: [Cause; 8] = [
             id: "node-failed",
             severity: Severity::Warning,
             marks: &[],
-            what: "The batch system ended a block because a node of it failed.",
+            what: "The batch system ended a block because one of its nodes failed.",
             why: "",
-            remedy: "Config(retries=1) would run its tasks again.",
+            remedy: "With Config(retries=1), Parsl would run its tasks again.",
         },
         said: &[
             (Speaker::Slurm, "error: node failure on "),
@@ -140,7 +140,7 @@ const CAUSES: [Cause; 8] = [
             marks: &[],
             what: "The batch system holds a block's job.",
             why: "",
-            remedy: "`condor_q -hold` tells why.",
+            remedy: "`condor_q -hold` shows why.",
         },
         said: &[],
     },
@@ -149,9 +149,9 @@ const CAUSES: [Cause; 8] = [
             id: "disk-was-full",
             severity: Severity::Problem,
             marks: &["no space left on device", "disk quota exceeded"],
-            what: "A disk was full, or a quota used up.",
+            what: "A disk was full, or a quota was used up.",
             why: "",
-            remedy: "Make room there; what was being written is not whole.",
+            remedy: "Free some space there. Files that were being written are incomplete.",
         },
         said: &[],
     },
@@ -167,9 +167,9 @@ const CAUSES: [Cause; 8] = [
             ],
             what: "A process of a block was killed (SIGKILL).",
             why: "",
-            remedy: "The kernel does that when memory runs out, the batch system at its limits, \
-                     and people by hand: the node's log (dmesg) and the batch system's accounting \
-                     tell which.",
+            remedy: "The kernel does so when memory runs out, the batch system at its limits, and \
+                     users by hand. The node's log (dmesg) and the batch system's accounting show \
+                     which of them did.",
         },
         said: &[],
     },
@@ -285,7 +285,7 @@ impl Causes {
             if !self.is_held {
                 "The batch system held a block's job until it was removed."
                     .clone_into(&mut held.what);
-                "`condor_history -long JOB` tells why.".clone_into(&mut held.remedy);
+                "`condor_history -long JOB` shows why.".clone_into(&mut held.remedy);
             }
         }
         found
@@ -314,17 +314,25 @@ impl Heard {
             Ended::Something => Finding::new(
                 kind.id,
                 kind.severity.max(Severity::Warning),
-                format!("By words in a block's files: {}", lowered(kind.what)),
+                format!(
+                    "According to a message in a block's files: {}",
+                    lowered(kind.what)
+                ),
             )
-            .because("Tasks write there, too: nothing shows that this ended anything.")
+            .because(
+                "Tasks can write such messages, too, and nothing shows that this ended a block.",
+            )
             .remedy(kind.remedy),
             Ended::Nothing => Finding::note(
                 kind.id,
-                format!("By words in a block's files: {}", lowered(kind.what)),
+                format!(
+                    "According to a message in a block's files: {}",
+                    lowered(kind.what)
+                ),
             )
             .because(
-                "Nothing shows that anything ended by it: no manager was lost. Tasks write there, \
-                 too.",
+                "Nothing shows that this ended anything: no manager was lost. Tasks can write such \
+                 messages, too.",
             ),
         };
         let last = &lines[lines.len().saturating_sub(SHOWN_MAX)..];

@@ -108,10 +108,10 @@ fn lost_managers(log: &Log) -> Option<Finding> {
     let on = match hosts.len() {
         0 => String::new(),
         1..=8 => format!(" on {}", hosts.join(", ")),
-        more => format!(" on {more} hosts, {} among them", hosts[0]),
+        more => format!(" on {more} hosts, for example {}", hosts[0]),
     };
     let what = format!(
-        "Lost: {}{on}, with {}. The last of them: {}",
+        "Lost: {}{on}, with {}. The last loss: {}",
         counted(lost.len() as u64, "manager"),
         counted(tasks, "task"),
         shortened(&last.coded.message)
@@ -122,11 +122,11 @@ fn lost_managers(log: &Log) -> Option<Finding> {
     };
     Some(
         finding
-            .because("Tasks of a lost manager fail with ManagerLost, unless Parsl tries again.")
+            .because("Tasks of a lost manager fail with ManagerLost, unless Parsl retries them.")
             .remedy(
-                "Look at the end of that manager's manager.log and at the block's standard error: \
-                 it may be a batch job's end, memory that ran out, or a node that went. \
-                 Config(retries=1) would run such tasks again.",
+                "Look at the end of that manager's manager.log and at the block's standard error. \
+                 The batch job may have ended, memory may have run out, or the node may have \
+                 failed. With Config(retries=1), Parsl would run such tasks again.",
             )
             .shown_by(log.shown(last)),
     )
@@ -205,7 +205,7 @@ fn unanswered(log: &Log, parsl: &ParslLog) -> Option<Finding> {
     }
     let were = if in_flight == 1 { "was" } else { "were" };
     let queued = counted(queued, "task");
-    let what = format!("At the end {queued} waited, and {in_flight} {were} in managers' hands.");
+    let what = format!("At the end {queued} waited, and {in_flight} {were} in flight on managers.");
     let finding = Finding::warning("tasks-unanswered", what).shown_by(log.shown(last));
     Some(why_unanswered(finding, log, parsl))
 }
@@ -213,7 +213,7 @@ fn unanswered(log: &Log, parsl: &ParslLog) -> Option<Finding> {
 /// Adds the cause of unanswered tasks to the finding, if a log shows the cause.
 fn why_unanswered(finding: Finding, log: &Log, parsl: &ParslLog) -> Finding {
     if let Some(shown) = parsl.bad_state() {
-        let why = "Parsl had given up on the executor before, and had failed them.";
+        let why = "Parsl had already given up on the executor, and had failed these tasks.";
         return finding.because(why).shown_by(shown);
     }
     let mut gone = log.lines.iter().rev();
@@ -222,14 +222,14 @@ fn why_unanswered(finding: Finding, log: &Log, parsl: &ParslLog) -> Finding {
     match (parsl.ending(), gone) {
         (Ending::Exit(shown), _) => finding
             .because(
-                "The program's Python ended before them, and did not clean Parsl up: at its end, \
-                 by an exception or by Ctrl-C; the log does not tell which.",
+                "The program's Python ended before these tasks, without Parsl's cleanup: at its \
+                 normal end, by an exception, or by Ctrl-C; the log does not show which.",
             )
             .shown_by(shown),
         (Ending::BrokenOff | Ending::Untold, Some(gone)) => finding
             .because(
-                "The submit process ended first, without cleaning Parsl up: it may have been \
-                 killed, or may have left before its tasks were done.",
+                "The submit process ended first, without Parsl's cleanup: it may have been killed, \
+                 or may have ended before its tasks were done.",
             )
             .shown_by(gone),
         (
@@ -240,10 +240,12 @@ fn why_unanswered(finding: Finding, log: &Log, parsl: &ParslLog) -> Finding {
             },
             _,
         ) => finding
-            .because("Parsl's cleanup began while they were not done, and nothing had failed.")
+            .because(
+                "Parsl's cleanup began while these tasks were not done, and nothing had failed.",
+            )
             .remedy(
-                "Unless it was interrupted, the program did not wait: one that wants all results \
-                 waits for its futures.",
+                "Unless it was interrupted, the program did not wait for its tasks. To get all \
+                 results, let it wait for its futures.",
             )
             .shown_by(shown),
         (
@@ -254,18 +256,18 @@ fn why_unanswered(finding: Finding, log: &Log, parsl: &ParslLog) -> Finding {
         ) => finding
             .because(match by_failure {
                 true => {
-                    "Parsl's cleanup began while they were not done. Something had failed before, \
-                     by which the program may have ended; parsl.log has it."
+                    "Parsl's cleanup began while these tasks were not done. An earlier failure, \
+                     which parsl.log shows, may have ended the program."
                 }
                 false => {
-                    "Parsl had its answer to each of its tasks: these may have been cancelled, \
-                     failed or run elsewhere."
+                    "Parsl had a final state for each of its tasks: these tasks may have been \
+                     cancelled, may have failed, or may have run elsewhere."
                 }
             })
             .shown_by(shown),
-        (Ending::BrokenOff | Ending::Untold, None) => {
-            finding.because("The interchange was ended before they were done; why is not shown.")
-        }
+        (Ending::BrokenOff | Ending::Untold, None) => finding.because(
+            "The interchange was ended before these tasks were done; the logs do not show why.",
+        ),
     }
 }
 
@@ -290,7 +292,7 @@ fn the_rest(log: &Log) -> Vec<Finding> {
             continue;
         };
         let what = format!(
-            "The log has {} of no kind known here. The last of them: {}",
+            "The log has {} that doctor has no finding for. The last of them: {}",
             counted(of_it().count() as u64, name),
             shortened(&last.coded.message)
         );
@@ -422,7 +424,7 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(
             found[0].what,
-            "At the end 1 task waited, and 2 were in managers' hands."
+            "At the end 1 task waited, and 2 were in flight on managers."
         );
         assert!(found[0].why.contains("submit process ended first"));
     }
@@ -442,14 +444,14 @@ mod tests {
         let exit = format!("{begin} WARNING: Python is exiting with a DFK still running. You\n");
         for (text, waits, why) in [
             (cleanup.as_str(), true, "nothing had failed"),
-            (&failed, false, "Something had failed before"),
-            (&bad, false, "had given up on the executor"),
-            (&exit, false, "the log does not tell which"),
-            ("", false, "why is not shown"),
+            (&failed, false, "An earlier failure"),
+            (&bad, false, "had already given up on the executor"),
+            (&exit, false, "the log does not show which"),
+            ("", false, "the logs do not show why"),
         ] {
             let found = findings(&log_of(&[left]), &ParslLog::from(text));
             assert!(found[0].why.contains(why), "{found:?}");
-            assert_eq!(found[0].remedy.contains("waits for its futures"), waits);
+            assert_eq!(found[0].remedy.contains("wait for its futures"), waits);
         }
     }
 

@@ -52,21 +52,21 @@ pub(super) fn finding(log: &Log) -> Option<Finding> {
     let told: Vec<String> = kinds
         .iter()
         .map(|(kind, count)| match *kind {
-            "" => format!("{count} by what is not told"),
-            kind => format!("{count} by {kind}"),
+            "" => format!("{count} for an unknown reason"),
+            kind => format!("{count} with {kind}"),
         })
         .collect();
     let failed = counted(kinds.values().sum(), "task");
     let what = format!(
-        "{failed} failed, by the end of parsl.log: {}.",
+        "{failed} failed, according to parsl.log: {}.",
         told.join(", ")
     );
     let (severity, why) = why(&kinds);
     let remedy = match kinds.contains_key(WORKER_LOST) {
         true => {
-            "WorkerLost: the worker's process ended while it ran the task: memory that ran out, \
-             sys.exit() or os._exit() in the task, or a crash of compiled code. The task's name \
-             and number stand in parsl.log; run it alone, and see its node's log (dmesg)."
+            "WorkerLost: the worker's process ended while it ran the task. Memory ran out, the \
+             task called sys.exit() or os._exit(), or compiled code crashed. parsl.log has the \
+             task's name and number: run it alone, and look at its node's log (dmesg)."
         }
         false => "",
     };
@@ -122,13 +122,14 @@ fn why(kinds: &BTreeMap<&str, u64>) -> (Severity, String) {
         !kind.is_empty() && !OWN_EXCEPTIONS.contains(&kind) && ![DEPENDENCY, JOIN].contains(&kind)
     });
     let (severity, mut why) = if !of_parsl.is_empty() {
-        let why = format!("Raised by Parsl itself, not by a task's function: {of_parsl}.");
+        let why =
+            format!("Parsl itself raised these exceptions, not a task's function: {of_parsl}.");
         (Severity::Warning, why)
     } else if kinds.contains_key("") {
-        let why = "parsl.log does not show what each of them raised.";
+        let why = "parsl.log does not show which exception each of them raised.";
         (Severity::Note, why.to_owned())
     } else if !of_functions.is_empty() {
-        let why = format!("Raised while a task's own function ran: {of_functions}.");
+        let why = format!("A task's own function raised these exceptions: {of_functions}.");
         (Severity::Note, why)
     } else {
         (Severity::Note, String::new())
@@ -137,7 +138,8 @@ fn why(kinds: &BTreeMap<&str, u64>) -> (Severity, String) {
         if !why.is_empty() {
             why.push(' ');
         }
-        why += &format!("For want of the result of another that had failed: {of_others}.");
+        why +=
+            &format!("These tasks needed the result of another task that had failed: {of_others}.");
     }
     (severity, why)
 }
@@ -190,19 +192,19 @@ mod tests {
         };
         let (severity, own) = told(&(failed(1, "ValueError") + &failed(2, "ValueError")));
         assert!(
-            severity == Severity::Note && own.contains("2 tasks failed, by the end"),
+            severity == Severity::Note && own.contains("2 tasks failed, according to"),
             "{own}"
         );
         assert!(
-            own.contains("2 by ValueError") && own.contains("own function"),
+            own.contains("2 with ValueError") && own.contains("own function"),
             "{own}"
         );
         let (severity, lost) = told(&(failed(1, "ValueError") + &failed(2, "ManagerLost")));
         assert!(
-            severity == Severity::Warning && lost.contains("1 by ManagerLost"),
+            severity == Severity::Warning && lost.contains("1 with ManagerLost"),
             "{lost}"
         );
-        assert!(!lost.contains("while a task's own function ran"), "{lost}");
+        assert!(!lost.contains("A task's own function"), "{lost}");
         assert!(!lost.contains("process ended"), "{lost}");
         let died = ParslLog::from(&failed(1, "WorkerLost"));
         let advice = died.findings(true)[0].advice();
@@ -227,8 +229,8 @@ mod tests {
         assert!(
             severity == Severity::Note
                 && told_of.contains("3 tasks failed")
-                && told_of.contains("1 by DependencyError, 1 by JoinError, 1 by ValueError")
-                && told_of.contains("of another that had failed: DependencyError, JoinError."),
+                && told_of.contains("1 with DependencyError, 1 with JoinError, 1 with ValueError")
+                && told_of.contains("of another task that had failed: DependencyError, JoinError."),
             "{told_of}"
         );
         let (_, bare) = told(&record("ERROR", "Task 3 failed after 0 retry attempts"));
@@ -236,6 +238,6 @@ mod tests {
         let traceback = "Task 3 failed after 0 retry attempts\nTraceback (most recent call):\n  \
                          File x\nparsl.executors.errors.BadStateException: Executor x\n\tError";
         let (_, old) = told(&record("ERROR", traceback));
-        assert!(old.contains("1 by BadStateException"), "{old}");
+        assert!(old.contains("1 with BadStateException"), "{old}");
     }
 }

@@ -38,7 +38,7 @@ pub(super) const KINDS: [LineKind; 14] = [
             marks: &[],
             what: "The interchange refused to start",
             why: "parsl.load() raised with this reason.",
-            remedy: "`htex-interchange doctor CONFIG.py` tells what to change.",
+            remedy: "`htex-interchange doctor CONFIG.py` shows what to change.",
         },
         codes: &[&codes::START_REFUSED],
     },
@@ -48,10 +48,10 @@ pub(super) const KINDS: [LineKind; 14] = [
             severity: Severity::Problem,
             marks: &["has incompatible version info"],
             what: "A manager had other versions than the submit side",
-            why: "As in Parsl, one such manager ends the run: every task fails with \
-                  VersionMismatch.",
-            remedy: "Let the provider's worker_init enter an environment with the same Python and \
-                     Parsl.",
+            why: "As with Parsl's own interchange, one such manager ends the run: every task fails \
+                  with VersionMismatch.",
+            remedy: "In the provider's worker_init, enter an environment with the same Python and \
+                     Parsl versions.",
         },
         codes: &[&codes::VERSION_MISMATCH],
     },
@@ -60,9 +60,9 @@ pub(super) const KINDS: [LineKind; 14] = [
             id: "internal-error",
             severity: Severity::Problem,
             marks: &[],
-            what: "The interchange ended by an internal error",
-            why: "Every task failed with the reason.",
-            remedy: "Please report it, with the log.",
+            what: "An internal error ended the interchange",
+            why: "Every task failed with this reason.",
+            remedy: "Please report the error, with the log.",
         },
         codes: &[&codes::INTERNAL_ERROR],
     },
@@ -72,8 +72,10 @@ pub(super) const KINDS: [LineKind; 14] = [
             severity: Severity::Problem,
             marks: &[],
             what: "The interchange was killed",
-            why: "Every task without a result failed, and the managers were told to exit.",
-            remedy: "The kernel's log (dmesg) tells of memory that ran out. Report other signals.",
+            why: "Every task without a result failed, and the interchange told the managers to \
+                  exit.",
+            remedy: "The kernel's log (dmesg) shows whether memory ran out. Please report other \
+                     signals.",
         },
         codes: &[
             &codes::INTERCHANGE_KILLED,
@@ -86,11 +88,11 @@ pub(super) const KINDS: [LineKind; 14] = [
             id: "restarted",
             severity: Severity::Note,
             marks: &[],
-            what: "The interchange was restarted: its process ended, and another one went on",
-            why: "Tasks and managers went on. Only a result that was on its way at that moment may \
-                  be lost: its task failed with ResultLost, or with ManagerLost.",
-            remedy: "The kernel's log (dmesg) tells of memory that ran out. Report other signals, \
-                     and an internal error.",
+            what: "The interchange was restarted: its process ended, and another process took over",
+            why: "Tasks and managers continued. Only results that were being transferred at that \
+                  moment may be lost: their tasks failed with ResultLost or ManagerLost.",
+            remedy: "The kernel's log (dmesg) shows whether memory ran out. Please report other \
+                     signals and internal errors.",
         },
         codes: &[&codes::RESTARTED],
     },
@@ -99,10 +101,10 @@ pub(super) const KINDS: [LineKind; 14] = [
             id: "descriptors-ran-out",
             severity: Severity::Problem,
             marks: &[],
-            what: "Managers were not let in, because descriptors ran out",
-            why: "Each manager takes one; those that were connected were served.",
-            remedy: "Raise the hard limit (ulimit -Hn) where the run is started, or ask for fewer \
-                     blocks.",
+            what: "The interchange refused managers, because it had no descriptors left",
+            why: "Each manager needs one. The connected managers were served.",
+            remedy: "Raise the hard limit (ulimit -Hn) where the run is started, or configure \
+                     fewer blocks.",
         },
         codes: &[&codes::DESCRIPTORS_RAN_OUT],
     },
@@ -112,7 +114,7 @@ pub(super) const KINDS: [LineKind; 14] = [
             severity: Severity::Warning,
             marks: &[],
             what: "Descriptors became scarce",
-            why: "At 95 % of the limit no more managers are let in.",
+            why: "At 95 % of the limit, the interchange accepts no more managers.",
             remedy: "Raise the hard limit (ulimit -Hn) where the run is started.",
         },
         codes: &[&codes::DESCRIPTORS_SCARCE],
@@ -122,9 +124,9 @@ pub(super) const KINDS: [LineKind; 14] = [
             id: "key-refused",
             severity: Severity::Warning,
             marks: &[],
-            what: "Peers were refused, whose key is not in the certificate directory",
-            why: "They may be managers of another run, or of an earlier one, or strangers.",
-            remedy: "If they should belong to this run: managers must read the very files of \
+            what: "The interchange refused peers whose key is not in the certificate directory",
+            why: "They may be managers of another run or of an earlier one, or strangers.",
+            remedy: "If they should belong to this run: its managers must read the same files of \
                      cert_dir.",
         },
         codes: &[&codes::KEY_REFUSED],
@@ -135,9 +137,9 @@ pub(super) const KINDS: [LineKind; 14] = [
             severity: Severity::Warning,
             marks: &[],
             what: "Connections to the worker port failed",
-            why: "Who speaks otherwise than the port (encrypted or not) is no manager of this run, \
-                  or has another server's key.",
-            remedy: "Look at the addresses in the log.",
+            why: "A peer that does not use the port's encryption setting is not a manager of this \
+                  run, or has another server's key.",
+            remedy: "Look at the peers' addresses in the log.",
         },
         codes: &[&codes::HANDSHAKE_FAILED],
     },
@@ -146,10 +148,10 @@ pub(super) const KINDS: [LineKind; 14] = [
             id: "suspended",
             severity: Severity::Warning,
             marks: &[],
-            what: "The interchange's process did not run for a time",
-            why: "It may have been stopped (SIGSTOP, a suspended machine) or got no processor; no \
-                  manager is blamed for that time, and no task was moved in it.",
-            remedy: "If nobody stopped it: the machine is overloaded, or its memory is.",
+            what: "The interchange's process did not run for some time",
+            why: "It may have been stopped (SIGSTOP, a suspended machine), or got no processor \
+                  time. No manager counts as silent for that time, and no task was moved.",
+            remedy: "If nothing stopped it, the machine is overloaded or short of memory.",
         },
         codes: &[&codes::SUSPENDED],
     },
@@ -158,9 +160,9 @@ pub(super) const KINDS: [LineKind; 14] = [
             id: "selector-failed",
             severity: Severity::Warning,
             marks: &[],
-            what: "The manager selector did not do its work",
-            why: "Managers were taken at random instead.",
-            remedy: "Its traceback is in the log.",
+            what: "The manager selector failed",
+            why: "The interchange chose managers at random instead.",
+            remedy: "The traceback is in the log.",
         },
         codes: &[
             &codes::SELECTOR_FAILED,
@@ -174,8 +176,8 @@ pub(super) const KINDS: [LineKind; 14] = [
             severity: Severity::Warning,
             marks: &[],
             what: "Tasks waited in the submit process, because the interchange held too many bytes",
-            why: "More may have come than managers took, or the executor may not have taken \
-                  results.",
+            why: "More tasks may have arrived than managers could take, or the executor may not \
+                  have taken its results.",
             remedy: "More workers would help, or a larger --max-queued-bytes.",
         },
         codes: &[&codes::INTAKE_PAUSED],
@@ -185,11 +187,11 @@ pub(super) const KINDS: [LineKind; 14] = [
             id: "no-manager-fits",
             severity: Severity::Warning,
             marks: &[],
-            what: "Tasks asked for more than any manager had",
-            why: "Such a task waits until a block comes that has it; each kind of them is told \
-                  once.",
-            remedy: "Ask for what a manager has (cores, memory, running_time_min, node), or for \
-                     other blocks.",
+            what: "Tasks required more than any manager had",
+            why: "Such a task waits for a block that has what it requires. Each kind of such tasks \
+                  is reported once.",
+            remedy: "Require only what a manager has (cores, memory, running_time_min, node), or \
+                     configure other blocks.",
         },
         codes: &[&codes::NO_MANAGER_FITS],
     },
@@ -199,8 +201,9 @@ pub(super) const KINDS: [LineKind; 14] = [
             severity: Severity::Warning,
             marks: &[],
             what: "Messages could not be read",
-            why: "Who sent them may speak another release's words, or be no part of Parsl.",
-            remedy: "Look at their senders in the log.",
+            why: "Their senders may use the protocol of another release, or may not belong to \
+                  Parsl.",
+            remedy: "Look at the senders in the log.",
         },
         codes: &[
             &codes::MESSAGE_UNREADABLE,

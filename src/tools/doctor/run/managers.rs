@@ -95,18 +95,18 @@ impl Managers {
             1 => "1 worker's process".to_owned(),
             count => format!("The processes of {count} workers"),
         };
-        let what = format!("{workers} ended while a task ran there.");
+        let what = format!("{workers} ended while running a task.");
         Some(
             Finding::warning("workers-died", what)
                 .because(
-                    "That task failed with WorkerLost; its manager went on with a new worker. \
+                    "Such a task failed with WorkerLost, and its manager started a new worker. \
                      Memory may have run out, the task may have called sys.exit() or os._exit(), \
                      or compiled code may have crashed.",
                 )
                 .remedy(
-                    "manager.log has the task's number below that line, and worker_N.log what \
-                     that worker did last; the node's log (dmesg) tells of memory that ran out \
-                     and of crashes.",
+                    "manager.log has the task's number below that line, and worker_N.log shows \
+                     what the worker did last. The node's log (dmesg) shows crashes, and whether \
+                     memory ran out.",
                 )
                 .shown_by(shown.as_ref()?),
         )
@@ -185,10 +185,7 @@ mod tests {
         };
         assert_eq!(told(idle.clone()), None);
         let died = told(busy.clone() + &idle).unwrap();
-        assert_eq!(
-            died.what,
-            "1 worker's process ended while a task ran there."
-        );
+        assert_eq!(died.what, "1 worker's process ended while running a task.");
         assert!(died.evidence[0].ends_with("manager.log, line 1: Worker 0 has died"));
         let died = told(busy.clone() + &busy).unwrap();
         assert!(died.what.contains("of 2 workers"), "{died:?}");

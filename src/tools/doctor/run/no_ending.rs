@@ -44,7 +44,7 @@ pub(super) fn finding(
 ) -> Option<Finding> {
     let who = pid_of(log).map_or_else(|| "its process".to_owned(), |pid| format!("process {pid}"));
     if *writer == Writer::RunsHere {
-        let told = format!("It still runs, as {who}.");
+        let told = format!("The interchange still runs, as {who}.");
         let shown = format!("{who} has {} open", log.path.display());
         return Some(Finding::note("still-running", told).shown_by(shown));
     }
@@ -56,10 +56,11 @@ pub(super) fn finding(
         return Some(
             Finding::note(
                 "no-ending",
-                "Parsl ended the interchange, and its log's last lines did not get to the disk.",
+                "Parsl ended the interchange before it could write the last lines of its log.",
             )
             .because(
-                "Its last lines have 200 ms; the machine or its disk may have been busy longer.",
+                "The interchange has 200 ms for these lines; the machine or its disk may have been \
+                 busy for longer.",
             )
             .shown_by(terminating)
             .shown_by(log.shown(last)),
@@ -76,41 +77,44 @@ pub(super) fn finding(
 
 /// Reports the missing end, with advice that depends on the machine where the process ran.
 fn broken_off(writer: &Writer, who: &str) -> Finding {
-    const KILLED: &str = "memory that ran out, kill -9, a batch job's end";
+    const KILLED: &str = "out of memory, kill -9, or the end of a batch job";
     let told = |what: String| Finding::warning("no-ending", what);
     match writer {
         Writer::Elsewhere(host) => told(format!(
-            "The interchange's log has no ending. It was started on {}, as {who}, and this is {}.",
+            "The interchange's log does not report an end. The interchange was started on {}, as \
+             {who}, and this machine is {}.",
             plain(host),
             here()
         ))
         .because(format!(
-            "It may run there, or may have been killed there ({KILLED})."
+            "It may still run there, or may have been killed ({KILLED})."
         ))
         .remedy(
-            "Ask there: `htex-interchange status` tells whether it runs, and the kernel's log \
-             (dmesg) of memory that ran out.",
+            "On that machine, `htex-interchange status` shows whether it runs, and the kernel's \
+             log (dmesg) whether memory ran out.",
         ),
         Writer::Hidden => told(format!(
-            "The interchange's log has no ending, and whether it runs is not to be seen: {who} of \
-             this machine is another user's."
+            "The interchange's log does not report an end, and doctor cannot see whether it still \
+             runs: {who} of this machine belongs to another user."
         ))
         .because(format!(
-            "It may be that one, or may have been killed ({KILLED})."
+            "That process may be the interchange, or the interchange may have been killed \
+             ({KILLED})."
         ))
-        .remedy("Ask as the user who runs it."),
+        .remedy("Run doctor as the user who started the run."),
         Writer::RunsHere | Writer::WasHere => told(format!(
-            "The interchange's log has no ending, and {who} does not run on this machine any more."
+            "The interchange's log does not report an end, and {who} does not run on this machine \
+             any more."
         ))
         .because(format!("It may have been killed ({KILLED})."))
-        .remedy("The kernel's log (dmesg) tells of memory that ran out."),
+        .remedy("The kernel's log (dmesg) shows whether memory ran out."),
         Writer::Unknown => told(format!(
-            "The interchange's log has no ending, and {who} does not run on this machine."
+            "The interchange's log does not report an end, and {who} does not run on this machine."
         ))
         .because(format!(
-            "It may have been killed ({KILLED}), or may run on another."
+            "It may have been killed ({KILLED}), or may run on another machine."
         ))
-        .remedy("The kernel's log (dmesg) of its machine tells of memory that ran out."),
+        .remedy("The kernel's log (dmesg) of its machine shows whether memory ran out."),
     }
 }
 
@@ -129,10 +133,10 @@ mod tests {
             format!("{} {}", found.what, found.advice())
         };
         let elsewhere = told("a start host=login2 [started]");
-        assert!(elsewhere.contains("started on login2") && elsewhere.contains("Ask there"));
+        assert!(elsewhere.contains("started on login2") && elsewhere.contains("On that machine"));
         let ours = told(&format!("a start host={} [started]", here()));
         assert!(
-            ours.contains("any more") && !ours.contains("Ask there"),
+            ours.contains("any more") && !ours.contains("On that machine"),
             "{ours}"
         );
         assert!(told("no start").contains("or may run on another"));

@@ -58,25 +58,26 @@ const KINDS: [Kind; 6] = [
         severity: Severity::Problem,
         marks: &[BAD_STATE],
         what: "Parsl gave up on an executor.",
-        why: "Every task of it that was not done failed with BadStateException, and so does every \
-              later one; the reason stands below that line of parsl.log.",
-        remedy: "Mend what its blocks failed by; block_error_handler says when Parsl gives up.",
+        why: "Every task of this executor that was not done failed with BadStateException, and so \
+              does every later task. The reason is below that line of parsl.log.",
+        remedy: "Correct what made the blocks fail. block_error_handler decides when Parsl gives \
+                 up.",
     },
     Kind {
         id: "no-answer",
         severity: Severity::Problem,
         marks: &["Interchange has not completed initialization"],
         what: "The interchange did not answer Parsl within 120 s.",
-        why: "It may not have been started, or may have ended before it could say why.",
-        remedy: "Look at what the program wrote to its standard error.",
+        why: "It may not have started, or may have ended before it could report why.",
+        remedy: "Look at the program's standard error.",
     },
     Kind {
         id: "disk-was-full",
         severity: Severity::Problem,
         marks: &["No space left on device", "Disk quota exceeded"],
-        what: "A disk was full, or a quota used up.",
-        why: "Parsl writes its logs and the scripts of blocks.",
-        remedy: "Make room, or name a run_dir on another file system.",
+        what: "A disk was full, or a quota was used up.",
+        why: "Parsl writes its logs and the blocks' scripts there.",
+        remedy: "Free some space, or set run_dir to another file system.",
     },
     Kind {
         id: "status-query-failed",
@@ -87,9 +88,9 @@ const KINDS: [Kind; 6] = [
             "bjobs failed with non-zero exit code",
             "qstat failed with retcode",
         ],
-        what: "The batch system did not tell how blocks do.",
-        why: "Until it does, Parsl takes them to be as they were.",
-        remedy: "Call that command by hand, where the program runs.",
+        what: "The batch system did not report the state of blocks.",
+        why: "Until it does, Parsl assumes that their state has not changed.",
+        remedy: "Run that command by hand on the machine where the program runs.",
     },
     Kind {
         id: "cancel-failed",
@@ -113,9 +114,9 @@ const KINDS: [Kind; 6] = [
             "monitoring router failed to start",
             "Failed to forward monitoring message",
         ],
-        what: "Parsl's monitoring had trouble.",
-        why: "Its database may not be whole; tasks do not need it.",
-        remedy: "The line and what stands below it tell of what kind.",
+        what: "Parsl's monitoring failed.",
+        why: "Its database may be incomplete. Tasks do not need it.",
+        remedy: "That line and the lines below it show the error.",
     },
 ];
 
@@ -354,7 +355,7 @@ fn the_rest(log: &Log) -> Option<Finding> {
     let errors: Vec<&Line> = errors.collect();
     let last = errors.last()?;
     let count = counted(errors.len() as u64, "error");
-    let what = format!("parsl.log has {count} of no kind known here.");
+    let what = format!("parsl.log has {count} that doctor has no finding for.");
     let finding = Finding::warning("parsl-errors", what).shown_by(log.shown(last));
     // The exception below a line says more than the line itself.
     Some(match failed_tasks::end_of(&last.more) {

@@ -48,12 +48,11 @@ pub(super) fn is_early(document: &Document) -> bool {
 pub(super) fn findings(document: &Document) -> Vec<Finding> {
     let about = &document.interchange;
     let queued = counted(document.queue.tasks as u64, "task");
-    let mut found =
-        vec![Finding::note(
+    let mut found = vec![Finding::note(
         "still-running",
         format!(
-            "It still runs, as process {} of {}, with {}. In the queue: {queued}; in managers' \
-             hands: {}.",
+            "The interchange still runs, as process {} of {}, with {}. In the queue: {queued}; in \
+             flight on managers: {}.",
             about.pid,
             about.host,
             counted(document.managers.len() as u64, "manager"),
@@ -74,9 +73,9 @@ pub(super) fn findings(document: &Document) -> Vec<Finding> {
         found.push(
             Finding::warning(
                 "nobody-takes-tasks",
-                format!("{queued} in the queue, for {oldest_s:.0} s, and no manager takes any."),
+                format!("{queued} in the queue, for {oldest_s:.0} s, and no manager accepts any."),
             )
-            .because("Either no block has begun yet, or all managers are held, draining or gone.")
+            .because("Either no block has started yet, or all managers are held, draining or gone.")
             .remedy("Look at the blocks: the batch system's queue, and submit_scripts.")
             .shown_by(format!(
                 "queue.tasks={}, queue.oldest_s={oldest_s:.1}, in_flight={} \

@@ -81,12 +81,12 @@ pub(super) fn finding(log: &Log) -> Option<Finding> {
         "submission-failed",
         format!("{} could not be submitted.", counted(count, "block")),
     )
-    .because("Such a block never began, and tasks that had no other waited for it in vain.");
+    .because("These blocks never started. Tasks that had no other block waited in vain.");
     Some(match told_last {
         Some(_) => with_words(finding, log, last),
         None => finding
             .remedy(
-                "parsl.log does not tell why the provider did not take it: submit its script, \
+                "parsl.log does not show why the provider rejected the block: submit its script, \
                  which is in submit_scripts, by hand.",
             )
             .shown_by(log.shown(last)),
@@ -98,10 +98,12 @@ fn with_words(finding: Finding, log: &Log, last: &Line) -> Finding {
     let mark = SENTENCES.iter().find(|mark| last.has(mark));
     let remedy = match is_missing(last) {
         true => {
-            "The batch system's command is not on the PATH that the program has: run it on a \
-             login node, or load the batch system's module first."
+            "The batch system's command is not on the program's PATH: run the program on a login \
+             node, or load the batch system's module first."
         }
-        false => "What was said is there; submit that script by hand.",
+        false => {
+            "The batch system's message is shown there. Submit that script by hand to repeat it."
+        }
     };
     let finding = finding
         .remedy(remedy)
@@ -224,8 +226,8 @@ mod tests {
             ),
             record(
                 "ERROR",
-                "Setting bad state due to exception\nE: 1:\n\tFailed to start block \
-                             0: Unable to scale out condor provider: condor_submit: not found",
+                "Setting bad state due to exception\nE: 1:\n\tFailed to start block 0: Unable to \
+                 scale out condor provider: condor_submit: not found",
             ),
         ];
         for text in told {

@@ -12,13 +12,13 @@ pub(super) fn look_at_files(document: &Document) -> String {
     let doctor = command("htex-interchange doctor", run_dir);
     if document.process.log_moved_to.is_some() {
         return format!(
-            "What the blocks and the managers have written may be gone with the log; {doctor} \
-             tells what is left."
+            "The files of the blocks and the managers may have been removed with the log; {doctor} \
+             shows what is left."
         );
     }
     format!(
-        "Look at what the blocks have printed (submit_scripts in {}) and at the managers' logs \
-         (manager.log in {}/block-*): {doctor} reads both.",
+        "Look at the blocks' output (submit_scripts in {}) and at the managers' logs (manager.log \
+         in {}/block-*): {doctor} reads both.",
         run_dir.display(),
         logdir.display()
     )
@@ -36,8 +36,8 @@ pub(super) fn stopped_submit_process(document: &Document) -> Option<String> {
     let pid = about.submit_pid?;
     match about.submit_state? {
         'T' => Some(format!(
-            "process {pid} was sent SIGSTOP, or Ctrl-Z was pressed; `fg` in its shell, or \
-             `kill -CONT {pid}`, lets it go on"
+            "process {pid} received SIGSTOP, or Ctrl-Z was pressed; `fg` in its shell, or `kill \
+             -CONT {pid}`, continues it"
         )),
         't' => Some(format!("a debugger holds process {pid}")),
         _ => None,
@@ -50,8 +50,8 @@ pub(super) fn wrong_keys(document: &Document) -> String {
     let mut told = String::new();
     if port.keys_refused > 0 {
         told += &format!(
-            "{} refused for a key that is not of this run: they may be managers of another run, \
-             or have a certificate directory of another one.",
+            "{} refused because the key is not one of this run: the peers may be managers of \
+             another run, or may use its certificate directory.",
             match port.keys_refused {
                 1 => "1 peer was".to_owned(),
                 peers => format!("{} were", some(peers, "peer")),
@@ -61,12 +61,15 @@ pub(super) fn wrong_keys(document: &Document) -> String {
     if port.handshakes_failed > 0 {
         let gap = if told.is_empty() { "" } else { " " };
         let (here, there) = match document.interchange.encrypted {
-            true => ("encrypted", "are not, or have another server's key"),
-            false => ("not encrypted", "are"),
+            true => (
+                "encrypted",
+                "are not encrypted, or have another server's key",
+            ),
+            false => ("not encrypted", "are encrypted"),
         };
         told += &format!(
-            "{gap}{} failed: this run is {here}, and it may be that those who knock {there}, or \
-             are no managers at all.",
+            "{gap}{} failed: this run is {here}, and the peers may be managers that {there}, or \
+             may be no managers at all.",
             some(port.handshakes_failed, "handshake")
         );
     }

@@ -59,7 +59,7 @@ pub(super) fn of_each(
         });
     let mut told: Vec<String> = told.collect();
     if concerned.len() > SHOWN {
-        told.push(format!("and so on for {} more", concerned.len() - SHOWN));
+        told.push(format!("and the same for {} more", concerned.len() - SHOWN));
     }
     told.join(", ")
 }
@@ -103,8 +103,8 @@ mod tests {
         let told = of_each(&document, &all[1..], |manager| fields!(manager => held));
         assert_eq!(
             told,
-            "managers[1].held=false, managers[2].held=false, managers[3].held=false, and so on \
-             for 2 more"
+            "managers[1].held=false, managers[2].held=false, managers[3].held=false, and the \
+             same for 2 more"
         );
     }
 }

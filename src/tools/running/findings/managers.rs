@@ -43,7 +43,7 @@ pub(super) fn of_managers(document: &Document, counts: &ManagerCounts<'_>) -> Ve
             Finding::note(
                 "managers-held",
                 format!(
-                    "Of {}, {} held and {} draining: they get no more tasks.",
+                    "Of {}, {} held and {} draining: these get no more tasks.",
                     some(counts.managers, "manager"),
                     count(held),
                     count(draining)
@@ -76,7 +76,7 @@ fn silent(document: &Document) -> Option<Finding> {
         Finding::warning(
             "managers-silent",
             format!(
-                "{} been silent for {}{}: {}. At {} {} lost, with {}.",
+                "{} been silent for {}{}: {}. After {} of silence {} lost, with {}.",
                 match silent.len() {
                     1 => "1 manager has".to_owned(),
                     managers => format!("{} have", some(managers, "manager")),
@@ -86,16 +86,16 @@ fn silent(document: &Document) -> Option<Finding> {
                 named(&silent),
                 duration(threshold),
                 if silent.len() == 1 {
-                    "it is"
+                    "it counts as"
                 } else {
-                    "they are"
+                    "they count as"
                 },
                 some(in_flight, "task")
             ),
         )
         .because(
-            "Their nodes may be overloaded, short of memory or down, their processes stopped, or \
-             the network between down.",
+            "Their nodes may be overloaded, short of memory or down; their processes may be \
+             stopped; or the network may be down.",
         )
         .shown_by(format!(
             "{}, {}",
@@ -123,8 +123,8 @@ fn suspect(document: &Document, counts: &ManagerCounts<'_>) -> Option<Finding> {
         Finding::warning(
             "managers-suspect",
             format!(
-                "{} without a connection: {}. They get no more tasks, and are lost with {} if \
-                 they do not come back.",
+                "{} without a connection: {}. They get no more tasks. If they do not reconnect, \
+                 they are lost with {}.",
                 is_or_are(gone.len(), "manager"),
                 named(&gone),
                 some(in_flight, "task")
@@ -146,19 +146,23 @@ fn awaited(document: &Document) -> Option<Finding> {
     let awaited: Vec<&Manager> = managers.filter(|manager| manager.awaited).collect();
     let names = named(&awaited);
     let (get, they_have) = match awaited.len() {
-        1 => ("1 manager gets".to_owned(), "it has"),
-        managers => (format!("{} get", some(managers, "manager")), "they have"),
+        1 => ("1 manager gets".to_owned(), "it sends a message"),
+        managers => (
+            format!("{} get", some(managers, "manager")),
+            "they send a message",
+        ),
     };
     (!awaited.is_empty()).then(|| {
         Finding::note(
             "managers-awaited",
             format!(
-                "{get} no more tasks until {they_have} spoken, as others of the same block \
-                 vanished together: {names}."
+                "{get} no more tasks until {they_have}, because other managers of the same block \
+                 disappeared together: {names}."
             ),
         )
         .because(
-            "What took those nodes may have taken these as well. They speak every few seconds.",
+            "Whatever ended those managers may have ended these as well. Every manager sends a \
+             message every few seconds.",
         )
         .shown_by(of_each(
             document,
@@ -180,12 +184,13 @@ fn clogged(document: &Document) -> Option<Finding> {
         Finding::warning(
             "managers-clogged",
             format!(
-                "{do_not} take the tasks that were sent: {named}. No more go there until {they_do}."
+                "{do_not} read the tasks that were sent: {named}. The interchange sends no more \
+                 until {they_do}."
             ),
         )
         .because(
-            "Its process may be stopped, its node overloaded, or the network slow for tasks of \
-             this size. The other managers have the work meanwhile.",
+            "The manager's process may be stopped, its node may be overloaded, or the network may \
+             be slow for tasks of this size. Meanwhile the other managers get the work.",
         )
         .shown_by(of_each(
             document,
@@ -201,14 +206,14 @@ fn in_doubt(document: &Document) -> Option<Finding> {
     let tasks: usize = with_doubts.iter().map(|manager| manager.in_doubt).sum();
     let ends = with_doubts.iter().filter_map(|it| it.doubt_ends_in_s);
     let until = match ends.min_by(f64::total_cmp) {
-        Some(end) => format!("The first is given up in {}", duration(end)),
-        None => "None is given up".to_owned(),
+        Some(end) => format!("The first of them fails in {}", duration(end)),
+        None => "The first of them fails later".to_owned(),
     };
     (tasks > 0).then(|| {
         Finding::note(
             "tasks-in-doubt",
             format!(
-                "{} in doubt, at {}: {} lost on the way. {until} unless its result comes.",
+                "{} in doubt, at {}: {} lost on the way. {until} unless its result arrives.",
                 is_or_are(tasks, "task"),
                 named(&with_doubts),
                 if tasks == 1 {
@@ -219,8 +224,8 @@ fn in_doubt(document: &Document) -> Option<Finding> {
             ),
         )
         .because(
-            "The connection of a manager broke, or the interchange was killed and started again, \
-             shortly after these tasks left or about when they may have ended.",
+            "A manager's connection broke, or the interchange was killed and restarted, shortly \
+             after these tasks were sent or about when their results may have been on the way.",
         )
         .shown_by(of_each(
             document,
@@ -248,20 +253,19 @@ fn failing(document: &Document) -> Option<Finding> {
         Finding::warning(
             "managers-failing",
             format!(
-                "{one} every task, and sooner than others are done: {}. The last {} there have \
-                 raised, while tasks of other managers did not.{}",
+                "{one} every task, faster than other managers complete theirs: {}. The last {} \
+                 there raised exceptions, while tasks on other managers did not.{}",
                 named(&failing),
                 some(in_a_row, "task"),
                 match all_are_held {
-                    true => format!(" No more tasks go there: {it} held."),
+                    true => format!(" No more tasks go there, because {it} held."),
                     false => String::new(),
                 }
             ),
         )
         .because(
-            "A node may be broken: a mount that is missing, a GPU that is dead, an environment \
-             that is another one. Or only such tasks may have gone there that would fail \
-             anywhere.",
+            "A node may be broken: a missing mount, a dead GPU, a different environment. Or only \
+             tasks that would fail anywhere may have been sent there.",
         )
         .shown_by(of_each(
             document,
@@ -269,12 +273,12 @@ fn failing(document: &Document) -> Option<Finding> {
             |manager| fields!(manager => failing, held),
         ))
         .remedy(format!(
-            "Look at what these tasks raised, and at {its} manager.log; have the node taken \
-             out. {}",
+            "Look at the exceptions of these tasks and at {its} manager.log; have a broken node \
+             taken out of service. {}",
             match all_are_held {
                 true => String::new(),
                 false => format!(
-                    "{} holds a manager, and --hold-failing-managers does so by itself.",
+                    "{} can hold a manager (key h); --hold-failing-managers does so automatically.",
                     command("htex-interchange top", &document.interchange.logdir_path())
                 ),
             }
@@ -303,7 +307,7 @@ fn other_versions(document: &Document) -> Option<Finding> {
     let others: Vec<&Manager> = document.managers.iter().filter(differs).collect();
     let first = others.first()?;
     let what = format!(
-        "{} another Python or Parsl than the submit side: {} (Python {}, Parsl {}).",
+        "{} another Python or Parsl version than the submit side: {} (Python {}, Parsl {}).",
         match others.len() {
             1 => "1 manager has".to_owned(),
             several => format!("{} have", some(several, "manager")),
@@ -336,7 +340,7 @@ pub(super) fn of_losses(document: &Document) -> Vec<Finding> {
                     some(totals.tasks_unreadable, "task")
                 ),
             )
-            .remedy("interchange.log names them, and says what is wrong with them.")
+            .remedy("interchange.log names these tasks, and says what is wrong with them.")
             .shown_by(fields!(document => totals.tasks_unreadable)),
         );
     }
@@ -345,18 +349,21 @@ pub(super) fn of_losses(document: &Document) -> Vec<Finding> {
             Finding::warning(
                 "tasks-rejected",
                 format!(
-                    "{} dropped: another one of the same number was here, or the end had come.",
+                    "{} dropped: a task with the same number was still pending, or the interchange \
+                     was about to end.",
                     was_or_were(totals.tasks_rejected as usize, "task")
                 ),
             )
-            .remedy("No executor of Parsl's does so; interchange.log has their numbers.")
+            .remedy(
+                "Parsl's own executors never send such tasks; interchange.log has their numbers.",
+            )
             .shown_by(fields!(document => totals.tasks_rejected)),
         );
     }
     if totals.late_results > 0 {
         let what = format!(
-            "{} came too late: nobody waited for them any more, as their managers had been given \
-             up.",
+            "{} arrived too late and were discarded: the interchange had already reported their \
+             tasks as lost with their managers.",
             some(totals.late_results, "result")
         );
         let shown = fields!(document => totals.late_results, totals.managers_lost);
@@ -398,8 +405,8 @@ fn lost(document: &Document) -> Option<Finding> {
     };
     let advice = match is_recent {
         true => format!(
-            "Those tasks have failed with ManagerLost; Parsl's `retries` run them again. Ask the \
-             batch system what became of their jobs. {}",
+            "These tasks failed with ManagerLost; with Parsl's `retries`, Parsl runs them again. \
+             Ask the batch system what happened to the managers' jobs. {}",
             look_at_files(document)
         ),
         false => String::new(),
@@ -438,14 +445,16 @@ pub(super) fn of_slow_tasks(document: &Document) -> Option<Finding> {
             "slow-task",
             severity,
             format!(
-                "Task {task} has been with manager {} for {}, and no other one took more than {}.",
+                "Task {task} has been on manager {} for {}, and no finished task took longer than \
+                 {}.",
                 place(oldest),
                 duration(age(oldest)),
                 duration(usual)
             ),
         )
         .remedy(format!(
-            "If it hangs: look at its worker on that node. {} such a task.",
+            "If you expect it to be faster, it may hang: look at its worker on that node. {} such \
+             a task.",
             match slow.len() {
                 1 => "1 manager has".to_owned(),
                 several => format!("{} have", some(several, "manager")),

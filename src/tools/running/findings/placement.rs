@@ -46,7 +46,7 @@ pub(crate) fn fits_nowhere(document: &Document) -> Option<Finding> {
             .shown_by(kinds(document, shown));
         match needs.is_empty() {
             true => finding,
-            false => finding.because(format!("Asked for: {}.", needs.join("; "))),
+            false => finding.because(format!("Required: {}.", needs.join("; "))),
         }
     };
     (!unmet.is_empty()).then(|| finding().remedy(remedies(document, &unmet)))
@@ -60,23 +60,23 @@ fn lacking(unmet: &Unmet) -> String {
     };
     let tasks = some(unmet.tasks, "task");
     match &unmet.lack {
-        Lack::Managers => format!("{tasks} {need} a manager; none gets tasks."),
-        Lack::Node => format!("{tasks} {need} a node that no manager is on."),
+        Lack::Managers => format!("{tasks} {need} a manager, and no manager accepts tasks."),
+        Lack::Node => format!("{tasks} {need} a node on which no manager runs."),
         Lack::Slots {
             slots_needed,
             slots_largest,
         } => format!(
-            "{tasks} {need} {} on one manager; the largest has {}.",
+            "{tasks} {need} {} on one manager; the largest manager has {}.",
             some(*slots_needed, "slot"),
             count(*slots_largest)
         ),
         Lack::Time { longest_s } => format!(
-            "{tasks} {need} more time than any manager has left; the longest is {}.",
+            "{tasks} {need} more time than any manager has left; the longest remaining time is {}.",
             duration(*longest_s)
         ),
         Lack::Affinity { manager } => format!(
-            "{tasks} {need} manager {}, which runs others of the same affinity and cannot hold \
-             {them}.",
+            "{tasks} {need} manager {}, which runs other tasks of the same affinity and is too \
+             small for {them}.",
             plain(manager)
         ),
     }
@@ -99,31 +99,32 @@ fn kinds(document: &Document, shown: &[&Unmet]) -> String {
 fn remedies(document: &Document, unmet: &[&Unmet]) -> String {
     let lacks = |name: &str| unmet.iter().any(|unmet| unmet.lack.name() == name);
     let mut told = vec![
-        "They wait until a block comes that has it, and hold up nothing else. Blocks of the same \
-         kind will not have it."
+        "These tasks wait for a block that has what they require, and delay no other task. Blocks \
+         of the present kind will not help."
             .to_owned(),
     ];
     if lacks("slots") {
         told.push(
-            "A slot has the share of cores and memory that cores_per_worker and mem_per_worker \
-             give it: ask for less, or for larger nodes (nodes_per_block does not help: a task \
-             runs on one manager)."
+            "A slot is one worker's share of cores and memory (cores_per_worker, mem_per_worker): \
+             require less, or use larger nodes. A larger nodes_per_block does not help, because a \
+             task runs on one manager."
                 .to_owned(),
         );
     }
     if lacks("time") {
-        let text = "Time: a longer walltime in the provider, or a smaller running_time_min.";
+        let text = "Time: set a longer walltime in the provider, or a smaller running_time_min.";
         told.push(text.to_owned());
     }
     if lacks("node") {
         told.push(format!(
-            "Node: compare the patterns with {}, which has each manager's host and block, and the \
-             numbers with the nodes.",
+            "Node: compare the required patterns and numbers with the nodes; {} lists each \
+             manager's host and block.",
             status_of(document, "--managers")
         ));
     }
     if lacks("affinity") {
-        let text = "Affinity: those tasks go elsewhere when that manager goes or is held.";
+        let text = "Affinity: when that manager leaves or is held, the interchange sends these \
+                    tasks to another manager.";
         told.push(text.to_owned());
     }
     told.join(" ")
@@ -137,12 +138,12 @@ pub(super) fn reserved(document: &Document) -> Option<Finding> {
     let host = document.managers.iter().find(is_it);
     let on = host.map_or(String::new(), |it| format!(" on {}", plain(&it.host)));
     let what = match reservation.tasks {
-        1 => "1 task that asks".to_owned(),
-        tasks => format!("the first of {} that ask", some(tasks, "task")),
+        1 => "1 task that requires".to_owned(),
+        tasks => format!("the first of {} that require", some(tasks, "task")),
     };
     let what = format!(
-        "Manager {}{on} has been reserved for {}, for {what} for {}: others have gone before it \
-         for {}. Nothing that stands behind it goes there until it has begun.",
+        "Manager {}{on} has been reserved for {}, for {what} {}: other tasks were sent ahead of \
+         this task for {}. The manager gets no later task until this task has started.",
         plain(&reservation.manager),
         duration(reservation.reserved_s),
         plain(&reservation.needs),

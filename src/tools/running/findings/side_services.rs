@@ -29,13 +29,19 @@ fn metrics(document: &Document) -> Option<Finding> {
     let found = match &metrics.at {
         None => Finding::warning(
             "metrics-not-served",
-            format!("Metrics were asked for at {asked} and are not served: {trouble}."),
+            format!(
+                "Metrics were requested at {asked}, but the interchange does not serve them: \
+                 {trouble}."
+            ),
         )
-        .because("Tasks are not concerned.")
-        .remedy("For the next start, name another port, or --metrics 0 for any."),
+        .because("Tasks are not affected.")
+        .remedy("For the next start, name another port, or use --metrics 0 for any free port."),
         Some(at) => Finding::warning(
             "metrics-port-file",
-            format!("Metrics are served at {}, but {trouble}.", plain(at)),
+            format!(
+                "The interchange serves metrics at {}, but {trouble}.",
+                plain(at)
+            ),
         )
         .remedy("For the next start, name a file that can be written."),
     };
@@ -49,28 +55,36 @@ fn events(document: &Document) -> Option<Finding> {
         let trouble = events.trouble.as_deref().map(plain).unwrap_or_default();
         let found = Finding::warning(
             "events-not-written",
-            format!("Events were asked for and are not written: {trouble}."),
+            format!("Events were requested, but the interchange does not write them: {trouble}."),
         )
-        .because("Tasks are not concerned, but there will be no report of this run.")
+        .because("Tasks are not affected, but there will be no report of this run.")
         .remedy("For the next start, name a file that can be written.");
         return Some(shown_at_the_start(found, "--events", events, document));
     };
     if let Some(trouble) = &events.trouble {
         let found = Finding::warning(
             "events-hindered",
-            format!("Events do not come to {at}: {}.", plain(trouble)),
+            format!(
+                "The interchange cannot write events to {at} at present: {}.",
+                plain(trouble)
+            ),
         )
-        .because("They are written again as soon as they can be; what is lost is counted.")
+        .because(
+            "It resumes writing as soon as it can, and counts the events that it drops meanwhile.",
+        )
         .shown_by(format!("event_file.trouble={}", plain(trouble)));
         return Some(found);
     }
     (events.at.as_deref() != Some(events.asked_for.as_str())).then(|| {
         Finding::note(
             "events-elsewhere",
-            format!("Another interchange writes events to {asked}: this one writes to {at}."),
+            format!(
+                "Another interchange writes its events to {asked}, so this interchange writes its \
+                 own to {at}."
+            ),
         )
         .remedy(format!(
-            "{} draws both.",
+            "{} draws the events of both.",
             command("htex-interchange report", &events_place(document))
         ))
         .shown_by(format!("--events {asked}, event_file.at={at}"))
@@ -121,19 +135,19 @@ fn log_gone(document: &Document) -> Option<Finding> {
     let found = match now.ends_with(DELETED) {
         true => Finding::warning(
             "log-removed",
-            format!("The log was removed while the run goes on: {log} is not there any more."),
+            format!("The log was removed during the run: {log} does not exist any more."),
         )
         .because(
-            "What is written since is lost when the run ends. Tasks are not concerned, as long as \
-             they need nothing in the run's directory.",
+            "Lines written since then are lost when the run ends. Tasks are not affected, unless \
+             they need files in the run's directory.",
         )
         .remedy(
-            "Keep what tidies up (a purge of the scratch file system, tmpwatch) away from runs \
-             that go on.",
+            "Keep cleaning jobs (a purge of the scratch file system, tmpwatch) away from the \
+             directories of current runs.",
         ),
         false => Finding::note(
             "log-moved",
-            format!("The log was moved while the run goes on: {log} is {now} now."),
+            format!("The log was moved during the run: {log} is now {now}."),
         ),
     };
     let pid = document.interchange.pid;
@@ -148,7 +162,7 @@ fn log_lines(document: &Document) -> Option<Finding> {
     let found = Finding::warning(
         "log-lines-dropped",
         format!(
-            "{} of the log dropped: its file did not take them.",
+            "{} of the log dropped, because the file could not take them fast enough.",
             some(dropped, "line")
         ),
     )
@@ -157,7 +171,8 @@ fn log_lines(document: &Document) -> Option<Finding> {
         // A moved or removed log is the cause, and another finding reports that.
         Some(_) => found,
         None => found.because(format!(
-            "{} may be on a slow or full file system, or beyond a quota or ulimit -f ({} tells).",
+            "{} may be on a slow or full file system, or a quota or ulimit -f was reached ({} \
+             shows the free space).",
             plain(&document.interchange.logdir),
             command("df", &document.interchange.logdir_path())
         )),
@@ -173,13 +188,13 @@ fn event_lines(document: &Document) -> Option<Finding> {
         Finding::warning(
             "event-lines-dropped",
             format!(
-                "{} of the file of events dropped: the file did not take them.",
+                "{} of the events file dropped, because the file could not take them fast enough.",
                 some(dropped, "line")
             ),
         )
         .because(format!(
-            "It may be on a slow or full file system, or beyond a quota or ulimit -f ({} tells). \
-             The file says where the gaps are.",
+            "The file may be on a slow or full file system, or a quota or ulimit -f was reached \
+             ({} shows the free space). The file shows where lines are missing.",
             command("df", &events_place(document))
         ))
         .shown_by(format!("process.event_lines_dropped={dropped}")),
@@ -227,7 +242,7 @@ mod tests {
             ["metrics-not-served", "events-not-written"]
         );
         assert!(
-            found[0].1.ends_with("not served: the port is taken."),
+            found[0].1.ends_with("not serve them: the port is taken."),
             "{found:?}"
         );
         document.metrics = service(Some("http://127.0.0.1:9465/metrics"), Some("no port file"));

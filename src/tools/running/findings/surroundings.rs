@@ -22,13 +22,15 @@ pub(super) fn of_the_worker_port(document: &Document) -> Vec<Finding> {
         "{} of {} descriptors are in use",
         process.descriptors, process.descriptor_limit
     );
-    let raise = "Each manager needs one. Raise the hard limit (ulimit -Hn) where the submit \
-                 process is started, or use fewer and larger blocks.";
+    let raise = "Each manager needs one descriptor. Raise the hard limit (ulimit -Hn) where the \
+                 submit process is started, or use fewer and larger blocks.";
     if !port.lets_in {
         found.push(
             Finding::problem(
                 "descriptors-ran-out",
-                format!("No more managers are let in until some leave: {descriptors}."),
+                format!(
+                    "The interchange accepts no more managers until some leave: {descriptors}."
+                ),
             )
             .remedy(raise)
             .shown_by(
@@ -52,10 +54,10 @@ pub(super) fn of_the_worker_port(document: &Document) -> Vec<Finding> {
             false => Severity::Note,
         };
         let text = match nobody_came {
-            true => "Some knock at the worker port and do not get in, and no manager has ever \
-                     registered."
+            true => "The interchange refused connections to the worker port, and no manager has \
+                     ever registered."
                 .to_owned(),
-            false => "Some knocked at the worker port and did not get in.".to_owned(),
+            false => "The interchange refused some connections to the worker port.".to_owned(),
         };
         found.push(
             Finding::new("peers-refused", severity, text)
@@ -73,7 +75,7 @@ pub(super) fn of_the_worker_port(document: &Document) -> Vec<Finding> {
                     some(port.bad_messages, "message")
                 ),
             )
-            .remedy("interchange.log has who sent them, and what is wrong with them.")
+            .remedy("interchange.log names the senders, and says what is wrong with the messages.")
             .shown_by(fields!(document => worker_port.bad_messages)),
         );
     }
@@ -91,8 +93,8 @@ pub(super) fn of_the_submit_side(document: &Document) -> Vec<Finding> {
                 format!("The submit process is stopped: {stopped}."),
             )
             .because(
-                "It gives no tasks and takes no results, and futures do not end, until it goes \
-                 on. Nothing is lost by it.",
+                "Until it continues, it sends no tasks and takes no results, and no future \
+                 completes. Nothing is lost.",
             )
             .shown_by(fields!(document => interchange.submit_pid, interchange.submit_state)),
         );
@@ -102,15 +104,15 @@ pub(super) fn of_the_submit_side(document: &Document) -> Vec<Finding> {
             Finding::warning(
                 "intake-paused",
                 format!(
-                    "No more tasks are taken from the submit process: {} are held here, and the \
-                     bound is {}. Others wait there.",
+                    "The interchange accepts no more tasks from the submit process for now: it \
+                     holds {}, and the limit is {}. Further tasks wait in the submit process.",
                     bytes(pressure.held_bytes),
                     bytes(pressure.bound_bytes)
                 ),
             )
             .because(
-                "It goes on by itself when three quarters of the bound are left; nothing is lost. \
-                 --max-queued-bytes is the bound.",
+                "It accepts tasks again automatically when it holds less than three quarters of \
+                 the limit; nothing is lost. --max-queued-bytes sets the limit.",
             )
             .shown_by(
                 fields!(document => back_pressure.takes_tasks, back_pressure.held_bytes,
@@ -123,11 +125,14 @@ pub(super) fn of_the_submit_side(document: &Document) -> Vec<Finding> {
             Finding::warning(
                 "results-slow",
                 format!(
-                    "The submit process is slow to take results: {} wait for it.",
+                    "The submit process takes results slowly: {} of results wait for it.",
                     bytes(pressure.unsent_results_bytes)
                 ),
             )
-            .because("It may be busy. If they become many more, nothing is dispatched.")
+            .because(
+                "It may be busy. If many more results accumulate, the interchange stops \
+                 dispatching tasks.",
+            )
             .shown_by(fields!(document => back_pressure.unsent_results_bytes)),
         );
     }
@@ -149,11 +154,11 @@ pub(super) fn of_a_newer_parsl(document: &Document) -> Option<Finding> {
                 about.version
             ),
         )
-        .because("It is served as that one is.")
+        .because("The interchange serves it as it serves that release.")
         .shown_by(fields!(document => interchange.parsl, interchange.parsl_newest_tested))
         .remedy(
-            "If anything is odd, look for a newer htex-interchange; --newer-parsl stock has \
-             Parsl's own interchange serve.",
+            "If anything is odd, look for a newer htex-interchange, or use Parsl's own interchange \
+             for such releases (--newer-parsl stock).",
         )
     })
 }
@@ -169,7 +174,7 @@ pub(super) fn of_what_is_written(document: &Document) -> Vec<Finding> {
                     format!("The monitoring hub at {} does not answer.", hub.address),
                 )
                 .remedy(
-                    "Tasks are not concerned. Look at the end of monitoring's logs in the run's \
+                    "Tasks are not affected. Look at the end of the monitoring logs in the run's \
                      directory.",
                 )
                 .shown_by(field("hub.answers", &hub.answers)),
@@ -180,11 +185,11 @@ pub(super) fn of_what_is_written(document: &Document) -> Vec<Finding> {
                 Finding::warning(
                     "hub-records-dropped",
                     format!(
-                        "{} dropped, because the hub takes nothing.",
+                        "{} dropped, because the monitoring hub does not read them.",
                         some(hub.dropped, "monitoring record")
                     ),
                 )
-                .because("What it stores has gaps.")
+                .because("The monitoring database has gaps.")
                 .shown_by(field("hub.dropped", &hub.dropped)),
             );
         }

@@ -60,7 +60,7 @@ fn no_manager_has_registered() {
     assert_eq!(severity, Severity::Problem);
     for word in [
         "5 tasks wait, the oldest for 40 s",
-        "Nobody is connected to port 54321 of login1",
+        "No manager is connected to port 54321 of login1",
         "submit_scripts in /runs/runinfo/003)",
         "manager.log in /runs/runinfo/003/htex/block-*): `htex-interchange doctor \
          /runs/runinfo/003` reads both",
@@ -75,7 +75,7 @@ fn no_manager_has_registered() {
     connected.worker_port.address = Some("10.0.0.7".to_owned());
     let (_, text) = one(&connected, "has ever registered");
     assert!(
-        text.contains("2 connections are open at port 54321 of 10.0.0.7, but none"),
+        text.contains("2 connections are open to port 54321 of 10.0.0.7, but no"),
         "{text}"
     );
 }
@@ -103,7 +103,7 @@ fn removed_files_are_not_recommended() {
         none(&document, "submit_scripts");
         one(
             &document,
-            "`htex-interchange doctor /runs/runinfo/003` tells what is left",
+            "`htex-interchange doctor /runs/runinfo/003` shows what is left",
         );
     }
 }
@@ -114,19 +114,22 @@ fn refused_peers_are_reported() {
     refused.worker_port.keys_refused = 3;
     let (severity, text) = one(&refused, "has ever registered");
     assert_eq!(severity, Severity::Problem, "waiting will not help");
-    assert!(text.contains("3 peers were refused for a key"), "{text}");
+    assert!(
+        text.contains("3 peers were refused because the key"),
+        "{text}"
+    );
     let mut failed = document();
     failed.worker_port.handshakes_failed = 1;
     let (severity, text) = one(&failed, "1 handshake failed");
     assert_eq!(severity, Severity::Problem);
     assert!(
-        text.contains("is encrypted, and it may be that those who knock are not"),
+        text.contains("is encrypted, and the peers may be managers that are not encrypted"),
         "{text}"
     );
     failed.interchange.encrypted = false;
     one(
         &failed,
-        "this run is not encrypted, and it may be that those who knock are,",
+        "this run is not encrypted, and the peers may be managers that are encrypted,",
     );
     failed.totals.managers_registered = 1;
     assert_eq!(one(&failed, "1 handshake failed").0, Severity::Note);
@@ -144,7 +147,10 @@ fn all_managers_are_gone() {
     assert_eq!(severity, Severity::Problem);
     assert!(text.contains("2 lost (with 5 tasks), 1 drained, the last one 1 min 00 s ago"));
     gone.totals.managers_lost_held = 1;
-    one(&gone, "1 lost (with 5 tasks), 1 held and gone, 1 drained");
+    one(
+        &gone,
+        "1 lost (with 5 tasks), 1 left after being held, 1 drained",
+    );
     // Parsl has just scaled in, and needs time to scale out again.
     gone.totals.managers_lost_held = 2;
     gone.totals.tasks_lost = 0;
@@ -161,13 +167,13 @@ fn full_managers_are_no_problem() {
     full.in_flight = 8;
     let (severity, text) = one(&full, "are full");
     assert_eq!(severity, Severity::Note);
-    assert!(text.contains("all 2 managers that take tasks are full, with 8 tasks"));
-    assert!(text.contains("8 tasks (the longest for 7.0 s) for 8 workers"));
+    assert!(text.contains("all 2 managers that accept tasks are full, with 8 tasks"));
+    assert!(text.contains("8 tasks (the longest for 7.0 s) in flight on 8 workers"));
     assert_eq!(verdict(&findings(&full)), "Nothing is wrong.");
     full.managers[1].held = true;
     one(
         &full,
-        "the 1 manager that takes tasks is full (1 take no tasks: 1 held)",
+        "the only manager that accepts tasks is full (1 not accepting tasks: 1 held)",
     );
 }
 
@@ -176,7 +182,7 @@ fn nobody_takes_tasks() {
     let mut held = staffed(4, 9.0);
     held.managers[0].held = true;
     held.managers[1].draining = true;
-    let (severity, text) = one(&held, "none of 2 managers takes any");
+    let (severity, text) = one(&held, "none of 2 managers accepts any");
     assert_eq!(severity, Severity::Problem);
     assert!(text.contains("1 held, 1 draining"), "{text}");
     assert!(
@@ -198,15 +204,18 @@ fn nobody_takes_tasks() {
 #[test]
 fn unused_room_is_reported() {
     let mut stuck = staffed(4, 9.0);
-    let (severity, text) = one(&stuck, "though there is room for 8");
+    let (severity, text) = one(&stuck, "have room for 8");
     assert_eq!(severity, Severity::Problem);
-    assert!(text.contains("may be a fault of the interchange"), "{text}");
+    assert!(text.contains("may be a bug of the interchange"), "{text}");
     stuck.interchange.selector = "mine.Selector".to_owned();
     one(&stuck, "your own selector, mine.Selector");
     let mut flowing = staffed(4, 9.0);
     flowing.rates.last_5_s.dispatched = 0.2;
-    none(&flowing, "there is room");
-    none(&staffed(4, 0.5), "there is room");
+    none(&flowing, "although managers that accept tasks have room");
+    none(
+        &staffed(4, 0.5),
+        "although managers that accept tasks have room",
+    );
 }
 
 #[test]
@@ -220,16 +229,19 @@ fn the_submit_process_takes_no_results() {
         text.contains("256 MiB") && text.contains("It may be short of memory"),
         "{text}"
     );
-    none(&deaf, "there is room");
+    none(&deaf, "although managers that accept tasks have room");
     deaf.queue.tasks = 0;
     one(&deaf, "takes no results");
     deaf.interchange.submit_state = Some('T');
     let (_, text) = one(&deaf, "takes no results");
-    assert!(text.contains("It is stopped: process 4700"), "{text}");
+    assert!(
+        text.contains("That process is stopped: process 4700"),
+        "{text}"
+    );
     none(&deaf, "The submit process is stopped");
     let mut slow = staffed(0, 0.0);
     slow.back_pressure.unsent_results_bytes = 100 << 20;
-    assert_eq!(one(&slow, "is slow to take results").0, Severity::Warning);
+    assert_eq!(one(&slow, "takes results slowly").0, Severity::Warning);
 }
 
 #[test]
@@ -249,7 +261,7 @@ fn a_paused_intake_is_reported() {
     let mut shut = staffed(4, 0.1);
     shut.back_pressure.takes_tasks = false;
     shut.back_pressure.held_bytes = 1 << 30;
-    let (severity, text) = one(&shut, "No more tasks are taken");
+    let (severity, text) = one(&shut, "accepts no more tasks");
     assert_eq!(severity, Severity::Warning);
     assert!(
         text.contains("1.0 GiB") && text.contains("--max-queued-bytes"),
@@ -266,7 +278,7 @@ fn descriptors_run_out() {
     let (severity, text) = one(&full, "973 of 1024 descriptors");
     assert_eq!(severity, Severity::Problem);
     assert!(
-        text.contains("No more managers are let in") && text.contains("ulimit"),
+        text.contains("accepts no more managers") && text.contains("ulimit"),
         "{text}"
     );
     full.process.descriptors = 800;
@@ -281,7 +293,7 @@ fn dropped_lines_are_reported() {
     dropping.process.event_lines_dropped = Some(1);
     assert_eq!(one(&dropping, "7 lines of the log").0, Severity::Warning);
     assert_eq!(
-        one(&dropping, "1 line of the file of events").0,
+        one(&dropping, "1 line of the events file").0,
         Severity::Warning
     );
     dropping.process.log_lines_dropped = 0;
@@ -315,23 +327,26 @@ fn the_interchange_is_about_to_end() {
     let mut leaving = staffed(3, 100.0);
     leaving.state = State::Leaving;
     assert_eq!(one(&leaving, "about to end").0, Severity::Warning);
-    none(&leaving, "there is room");
+    none(&leaving, "although managers that accept tasks have room");
 }
 
 #[test]
 fn the_interchange_is_idle_or_at_work() {
-    assert_eq!(one(&document(), "has given no task yet").0, Severity::Note);
+    assert_eq!(
+        one(&document(), "has not sent any task yet").0,
+        Severity::Note
+    );
     let mut done = staffed(0, 0.0);
     done.totals.tasks_received = 12;
     let (severity, text) = one(&done, "Idle: every task");
     assert_eq!(severity, Severity::Note);
-    assert!(text.contains("2 managers wait for more"), "{text}");
+    assert!(text.contains("2 managers are ready for more"), "{text}");
     assert_eq!(verdict(&findings(&done)), "Nothing is wrong.");
     let mut at_work = done;
     at_work.in_flight = 3;
-    one(&at_work, "3 tasks in the hands of 2 managers");
+    one(&at_work, "3 tasks in flight on 2 managers");
     at_work.managers[1].oldest_task_s = Some(42.0);
-    one(&at_work, "3 tasks (the longest for 42 s) in the hands of");
+    one(&at_work, "3 tasks (the longest for 42 s) in flight on");
 }
 
 #[test]

@@ -60,21 +60,21 @@ fn oldest_s(document: &Document) -> f64 {
 fn results_are_not_taken(document: &Document) -> Finding {
     let unsent = document.back_pressure.unsent_results_bytes;
     let why = match stopped_submit_process(document) {
-        Some(stopped) => format!("It is stopped: {stopped}."),
-        None => "It may be short of memory, or busy in code that does not let other threads run; \
-                 whether it is stopped is seen only on its own machine."
+        Some(stopped) => format!("That process is stopped: {stopped}."),
+        None => "It may be short of memory, or busy in code that does not let other threads run. \
+                 Only status on the submit process's own machine can show whether it is stopped."
             .to_owned(),
     };
     Finding::problem(
         "results-untaken",
         format!(
-            "Nothing is dispatched, because the submit process takes no results: {} of them wait \
-             for it.",
+            "The interchange dispatches no tasks, because the submit process takes no results: {} \
+             of results wait for it.",
             bytes(unsent)
         ),
     )
     .because(format!(
-        "{why} As soon as it reads its results, tasks go on; nothing is lost."
+        "{why} When it reads its results, dispatch continues; nothing is lost."
     ))
     .shown_by(fields!(document => back_pressure.dispatches,
                       back_pressure.unsent_results_bytes, interchange.submit_pid,
@@ -93,7 +93,7 @@ fn nobody_came(document: &Document) -> Finding {
         wrong_keys(document)
     } else if port.connections > 0 {
         format!(
-            "{} at {place}, but none has registered.",
+            "{} to {place}, but no manager has registered.",
             match port.connections {
                 1 => "1 connection is open".to_owned(),
                 open => format!("{} are open", some(open, "connection")),
@@ -101,8 +101,8 @@ fn nobody_came(document: &Document) -> Finding {
         )
     } else {
         format!(
-            "Nobody is connected to {place}. It may be that no block runs yet: ask the batch \
-             system for its queue. Or they run and cannot reach this place: see the executor's \
+            "No manager is connected to {place}. Perhaps no block runs yet: look at the batch \
+             system's queue. Or managers run and cannot reach this address: see the executor's \
              `address`."
         )
     };
@@ -143,7 +143,7 @@ fn all_are_gone(document: &Document) -> Finding {
         some(totals.tasks_lost, "task"),
         match totals.managers_lost_held {
             0 => String::new(),
-            held => format!(", {} held and gone", count(held)),
+            held => format!(", {} left after being held", count(held)),
         },
         count(totals.managers_drained),
     );
@@ -155,8 +155,8 @@ fn all_are_gone(document: &Document) -> Finding {
             last.change
         );
     }
-    let advice = "Parsl starts new blocks if its strategy and max_blocks let it: ask the batch \
-                  system for its queue.";
+    let advice = "Parsl starts new blocks if its strategy and max_blocks permit it: look at the \
+                  batch system's queue.";
     Finding::new("all-managers-gone", severity, text + ".")
         .remedy(format!("{advice} {}", look_at_files(document)))
         .shown_by(
@@ -171,19 +171,20 @@ fn all_are_full(document: &Document, counts: &ManagerCounts<'_>) -> Finding {
     let rest = match counts.managers - full {
         0 => String::new(),
         _ => format!(
-            " ({} take no tasks: {})",
+            " ({} not accepting tasks: {})",
             counts.managers - full,
             unusable(counts)
         ),
     };
     let who = match full {
-        1 => "the 1 manager that takes tasks is full".to_owned(),
-        full => format!("all {} that take tasks are full", some(full, "manager")),
+        1 => "the only manager that accepts tasks is full".to_owned(),
+        full => format!("all {} that accept tasks are full", some(full, "manager")),
     };
     Finding::note(
         "all-managers-full",
         format!(
-            "{}: {who}{rest}, with {}{}{} for {}. More workers would do more at a time.",
+            "{}: {who}{rest}, with {}{}{} in flight on {}. More workers could run more tasks at a \
+             time.",
             queue(document),
             some(document.in_flight, "task"),
             counts.slots_in_hand(),
@@ -234,32 +235,32 @@ fn nobody_takes_tasks(document: &Document, counts: &ManagerCounts<'_>) -> Findin
     let mut advice = Vec::new();
     if counts.count(ManagerState::Held) > 0 {
         advice.push(
-            "Held: Parsl may be about to cancel their block (it holds its managers when it scales \
-             in), somebody may have asked for it here, or they failed every task. A held manager \
-             never takes tasks again; new blocks do.",
+            "Held: Parsl may be about to cancel their block (it holds a block's managers before it \
+             scales in), a user may have held them here, or they failed every task. A held manager \
+             never gets tasks again; managers of new blocks do.",
         );
     }
     if counts.count(ManagerState::Draining) > 0 {
         advice.push(
-            "Draining: they have reached their drain_period, that is, the end of their job comes \
-             near. They go when their last task is done.",
+            "Draining: they have reached their drain_period, so the end of their batch job is \
+             near. They exit when their last task is done.",
         );
     }
     if counts.count(ManagerState::Suspect) > 0 {
         advice.push(
             "Suspect: their connections have closed. Their nodes or the network may be down, or \
-             their jobs killed; they are lost if they do not come back.",
+             their jobs may have been killed. They are lost if they do not reconnect.",
         );
     }
     if counts.count(ManagerState::Awaited) > 0 {
         advice.push(
-            "Awaited: several managers of their block have vanished together, so these get tasks \
-             when they have spoken, with their next heartbeat at the latest.",
+            "Awaited: several managers of their block disappeared together. These get tasks again \
+             after their next message, which is due with the next heartbeat at the latest.",
         );
     }
     let nobody = match counts.managers {
-        1 => "the 1 manager takes none".to_owned(),
-        managers => format!("none of {} takes any", some(managers, "manager")),
+        1 => "the only manager accepts none".to_owned(),
+        managers => format!("none of {} accepts any", some(managers, "manager")),
     };
     let text = format!("{}, and {nobody}: {}.", queue(document), unusable(counts));
     let concerned: Vec<&Manager> = document.managers.iter().collect();
@@ -299,22 +300,22 @@ fn room_is_left(document: &Document, counts: &ManagerCounts<'_>) -> Option<Findi
     let advice = match selector.as_str() {
         "random" | "block id" | "spread" | "pack" => {
             format!(
-                "This should not be, and may be a fault of the interchange itself. Please report \
-                 it with the output of {} and the interchange.log.",
+                "This is unexpected, and may be a bug of the interchange. Please report it with \
+                 the output of {} and the interchange.log.",
                 status_of(document, "--json")
             )
         }
         _ => format!(
-            "Which of them is given a task is decided by your own selector, {selector}: see what \
-             interchange.log says of it."
+            "Your own selector, {selector}, decides which manager gets a task: see what \
+             interchange.log says about the selector."
         ),
     };
     Some(
         Finding::problem(
             "room-unused",
             format!(
-                "{}, though there is room for {} on managers that take tasks, and none was \
-                 dispatched in the last seconds.",
+                "{}, although managers that accept tasks have room for {}, and the interchange has \
+                 dispatched none in the last seconds.",
                 queue(document),
                 count(counts.room)
             ),
@@ -334,9 +335,9 @@ fn fits_no_room(document: &Document, counts: &ManagerCounts<'_>) -> Option<Findi
         Finding::note(
             "room-does-not-fit",
             format!(
-                "{}. Managers that take tasks have room for {} of one slot, but what is asked for \
-                 (slots of one manager, its time, type, node or affinity) is free on none of them \
-                 now.",
+                "{}. Managers that accept tasks have room for {} of one slot, but none of them now \
+                 has what the waiting tasks require (slots on one manager, time, type, node or \
+                 affinity).",
                 queue(document),
                 some(counts.room, "more task")
             ),

@@ -97,9 +97,9 @@ def become_interchange(script, parsl):
 
         binary = os.fsdecode(BINARY)
         sys.stderr.write(
-            f"htex-interchange: {binary} cannot be started ({error.strerror}), and Parsl's own "
-            f"interchange is. `htex-interchange disable --python {shlex.quote(sys.executable)}` "
-            f"removes {started_by}.\n"
+            f"htex-interchange: {binary} cannot be started ({error.strerror}), so Parsl's own "
+            f"interchange starts instead. `htex-interchange disable --python "
+            f"{shlex.quote(sys.executable)}` removes {started_by}.\n"
         )
 
 

@@ -43,7 +43,7 @@ pub(crate) enum NoSite {
     NotRun { python: PathBuf, error: io::Error },
     #[error("{} did not answer in {} s", .0.display(), ASKED_FOR.as_secs())]
     Silent(PathBuf),
-    #[error("{} is no Python that can be asked: {said}", python.display())]
+    #[error("{} is not a usable Python: {said}", python.display())]
     Unreadable { python: PathBuf, said: String },
 }
 

@@ -59,8 +59,8 @@ fn a_restart_is_shown_with_its_reason() {
     assert!(!full(&document, &Paper::piped(), false).contains("Restarted"));
     document.restart = Some(sample::restart(2, 65.0));
     let screen = full(&document, &Paper::piped(), false);
-    let told =
-        "2 times, the last 1 min 05 s ago after 24 ms: it was killed (SIGKILL), as by the kernel";
+    let told = "2 times, the last 1 min 05 s ago, after 24 ms without service: the old process was \
+                killed (SIGKILL), as by the kernel";
     assert!(
         screen.contains(&format!("Restarted      {told}\n")),
         "{screen}"
@@ -75,7 +75,7 @@ fn a_screen_shows_the_whole_state() {
         "process 4711 on login1, up 1 h 00 min",
         "Nothing is wrong.",
         "12,345 tasks, 5.0 MiB, the oldest for 42 s; by priority 1: 345, none: 12,000",
-        "80 tasks (the longest for 7.0 s), with 20 managers and 80 workers on 20 hosts",
+        "80 tasks (the longest for 7.0 s); 20 managers with 80 workers on 20 hosts",
         "Parsl 2026.10.26, Python 3.12.3, encrypted",
         "54321 of every address",
     ] {

@@ -41,12 +41,12 @@ pub(in crate::doctor) fn of_managers(executor: &Executor) -> Vec<Finding> {
         found.push(
             Finding::problem(
                 "address-loopback",
-                format!("address is {text}, and {name} starts managers on other machines."),
+                format!("address is {text}, but {name} starts managers on other machines."),
             )
-            .because("Nobody but this machine can connect to its loopback address.")
+            .because("Only this machine can connect to its loopback address.")
             .remedy(
-                "Leave address out, so that managers try all of this machine's, or name the one \
-                 that nodes reach (parsl.addresses.address_by_interface).",
+                "Leave address out, so that managers try every address of this machine, or set the \
+                 address that the nodes can reach (parsl.addresses.address_by_interface).",
             )
             .shown_by(format!("address={text:?}"))
             .shown_by(nodes),
@@ -64,10 +64,14 @@ pub(in crate::doctor) fn of_monitoring(executor: &Executor) -> Option<Finding> {
     Some(
         Finding::warning(
             "monitoring-loopback",
-            format!("Monitoring's address is {text}, and {name} starts managers elsewhere."),
+            format!(
+                "Monitoring's address is {text}, but {name} starts managers on other machines."
+            ),
         )
-        .because("What tasks tell of their state and resources would not arrive; tasks still run.")
-        .remedy("Name an address of this machine that nodes reach, or leave the radio out.")
+        .because(
+            "The tasks' reports about state and resources would not arrive. The tasks still run.",
+        )
+        .remedy("Set an address of this machine that the nodes can reach, or leave the radio out.")
         .shown_by(format!("address={text:?} of monitoring"))
         .shown_by(nodes),
     )
@@ -95,8 +99,8 @@ pub(in crate::doctor) fn loopback(executor: &Executor) -> Result<Address, Box<Fi
     let address = text.parse::<Address>().map_err(|_| {
         let what = format!("loopback_address is {text:?}.");
         let finding = Finding::problem("loopback-address", what)
-            .because("It should be an IP address; Parsl takes no names there.")
-            .remedy("Leave it out, or write 127.0.0.1.")
+            .because("Parsl requires an IP address here, and accepts no names.")
+            .remedy("Leave loopback_address out, or set it to 127.0.0.1.")
             .shown_by(format!("loopback_address={text:?}"));
         Box::new(finding)
     })?;
@@ -117,14 +121,18 @@ fn no_literal(text: &str) -> Finding {
         found.join(", ")
     });
     let remedy = match &resolved {
-        Ok(found) => format!("Here it stands for {found}; write the one that nodes reach."),
-        Err(error) => format!("It cannot be resolved here either ({error}); leave it out."),
+        Ok(found) => format!(
+            "On this machine it resolves to {found}; write the address that the nodes can reach."
+        ),
+        Err(error) => {
+            format!("It cannot be resolved on this machine either ({error}); leave address out.")
+        }
     };
     Finding::problem(
         "address-is-a-name",
-        format!("address is {text:?}, which is no IP address."),
+        format!("address is {text:?}, which is not an IP address."),
     )
-    .because("Parsl's managers and the interchange take IP addresses only.")
+    .because("Parsl's managers and the interchange accept only IP addresses.")
     .remedy(remedy)
     .shown_by(format!("address={text:?}"))
 }
@@ -136,9 +144,12 @@ fn not_here(name: &str, text: &str, address: &Address) -> Option<Finding> {
         return Some(
             Finding::problem(
                 "address-not-here",
-                format!("{name} is {text}, which each interface may have."),
+                format!("{name} is {text}, a link-local address without an interface."),
             )
-            .because("Nobody can listen at a link-local address without its interface.")
+            .because(
+                "Each interface may have this address, so a program can listen there only if the \
+                 interface is named.",
+            )
             .remedy(format!("Name the interface too, as in {text}%eth0."))
             .shown_by(format!("{name}={text:?}")),
         );
@@ -146,12 +157,12 @@ fn not_here(name: &str, text: &str, address: &Address) -> Option<Finding> {
     (error.kind() == ErrorKind::AddrNotAvailable).then(|| {
         Finding::problem(
             "address-not-here",
-            format!("{name} is {text}, which is not this machine's."),
+            format!("{name} is {text}, which is not an address of this machine."),
         )
         .because(format!("The interchange cannot listen there: {error}."))
         .remedy(format!(
-            "Start the run on the machine that has it, leave {name} out, or name one that \
-                 this machine has (ip address)."
+            "Start the run on the machine that has this address, leave {name} out, or set an \
+             address of this machine (`ip address` lists them)."
         ))
         .shown_by(format!("{name}={text:?}; `ip address` does not list it"))
     })
@@ -169,13 +180,11 @@ fn unreachable(text: &str, address: &Address) -> Option<Finding> {
     Some(
         Finding::problem(
             "address-unreachable",
-            format!("Not even this machine gets through to a port at {text}: {error}."),
+            format!("Even this machine cannot connect to a port at {text}: {error}."),
         )
         .because("Managers connect to that address.")
         .remedy("Let the firewall pass the ports of worker_port_range, or use another address.")
-        .shown_by(format!(
-            "connecting to a port of our own at {place}: {error}"
-        )),
+        .shown_by(format!("connecting to a test port at {place}: {error}")),
     )
 }
 
@@ -192,12 +201,15 @@ fn no_network(executor: &Executor, all: &[String]) -> Option<Finding> {
         Finding::problem(
             "address-loopback",
             format!(
-                "This machine has no address but {all}, and {provider} starts managers on other \
-                 machines."
+                "This machine has only the addresses {all}, but {provider} starts managers on \
+                 other machines."
             ),
         )
-        .because("Nobody but this machine can connect to its loopback address.")
-        .remedy("Start the run on a machine that the nodes reach, or connect this one.")
+        .because("Only this machine can connect to its loopback address.")
+        .remedy(
+            "Start the run on a machine that the nodes can reach, or connect this machine to their \
+             network.",
+        )
         .shown_by(format!("all_addresses={all}; `ip -brief address`"))
         .shown_by(format!("provider={provider}"))
     })
@@ -216,13 +228,16 @@ fn any_address(all: &[String]) -> Option<Finding> {
         let shown = beyond[..beyond.len().min(ADDRESSES_SHOWN)].join(", ");
         Finding::note(
             "address-any",
-            format!("Without an address, managers try {shown}."),
+            format!("address is not set, so managers try {shown}."),
         )
         .because(
-            "All are tried at once, and the first to answer is taken. Anybody who reaches \
-                      one of them may knock.",
+            "A manager tries all of them at once, and uses the first that answers. Every machine \
+             that can reach one of them can connect to the worker port.",
         )
-        .remedy("If nodes reach one network only, name this machine's address in it.")
+        .remedy(
+            "If the nodes reach only one network, set address to this machine's address in that \
+             network.",
+        )
     })
 }
 

@@ -26,10 +26,10 @@ pub(in crate::doctor) fn descriptors(managers: usize, limit: usize) -> Option<Fi
         .saturating_add(budget.kept_back());
     let what = format!(
         "Up to {managers} managers (max_blocks × nodes_per_block) need {needed} descriptors of the \
-         interchange, and {limit} are granted (ulimit -Hn)."
+         interchange, but the limit is {limit} (ulimit -Hn)."
     );
     let granted = format!("`ulimit -Hn` says {limit}");
-    let remedy = "Raise the hard limit where the run is started, or ask for fewer blocks.";
+    let remedy = "Raise the hard limit where the run is started, or configure fewer blocks.";
     if needed >= budget.shut_at() {
         let let_in = budget
             .shut_at()
@@ -37,7 +37,8 @@ pub(in crate::doctor) fn descriptors(managers: usize, limit: usize) -> Option<Fi
         return Some(
             Finding::problem("descriptors", what)
                 .because(format!(
-                    "No more than about {let_in} are let in; the others wait until some leave."
+                    "The interchange accepts about {let_in} managers at most; the others wait \
+                     until some leave."
                 ))
                 .remedy(remedy)
                 .shown_by(granted),
@@ -45,7 +46,10 @@ pub(in crate::doctor) fn descriptors(managers: usize, limit: usize) -> Option<Fi
     }
     (needed >= budget.warn_at()).then(|| {
         Finding::warning("descriptors-scarce", what)
-            .because("Managers that come back, or a second run of this shell, may find none left.")
+            .because(
+                "Managers that reconnect, or a second run in this shell, may find no free \
+                 descriptor.",
+            )
             .remedy(remedy)
             .shown_by(granted)
     })
@@ -68,12 +72,12 @@ fn too_many_processes(executor: &Executor, limit: usize) -> Option<Finding> {
         Finding::warning(
             "processes",
             format!(
-                "Up to {managers} managers with {workers} workers each are about {processes} \
-                 processes on this machine, and {limit} are granted (ulimit -u)."
+                "Up to {managers} managers with {workers} workers each start about {processes} \
+                 processes on this machine, but the limit is {limit} (ulimit -u)."
             ),
         )
-        .because("Workers beyond it cannot be started.")
-        .remedy("Raise the limit where the run is started, or ask for fewer blocks or workers.")
+        .because("Workers beyond the limit cannot be started.")
+        .remedy("Raise the limit where the run is started, or configure fewer blocks or workers.")
         .shown_by(format!("`ulimit -u` says {limit}"))
     })
 }
@@ -83,17 +87,17 @@ fn too_many_processes(executor: &Executor, limit: usize) -> Option<Finding> {
 pub(in crate::doctor) fn heartbeats(executor: &Executor) -> Option<Finding> {
     let (period, threshold) = (executor.heartbeat_period?, executor.heartbeat_threshold?);
     let given = format!("heartbeat_period={period}, heartbeat_threshold={threshold}");
-    let remedy = "Parsl's own are a period of 30 s and a threshold of 120 s.";
+    let remedy = "Parsl's defaults are a period of 30 s and a threshold of 120 s.";
     if threshold <= period {
         return Some(
             Finding::problem(
                 "heartbeats",
                 format!(
-                    "heartbeat_threshold ({threshold} s) is no more than heartbeat_period \
+                    "heartbeat_threshold ({threshold} s) is not longer than heartbeat_period \
                      ({period} s)."
                 ),
             )
-            .because("An idle manager is then declared lost before it would speak again.")
+            .because("An idle manager would be declared lost before its next heartbeat.")
             .remedy(remedy)
             .shown_by(given),
         );
@@ -102,11 +106,11 @@ pub(in crate::doctor) fn heartbeats(executor: &Executor) -> Option<Finding> {
         Finding::warning(
             "heartbeats-close",
             format!(
-                "heartbeat_threshold ({threshold} s) is less than two of heartbeat_period \
-                 ({period} s)."
+                "heartbeat_threshold ({threshold} s) is shorter than two heartbeat_periods \
+                 ({period} s each)."
             ),
         )
-        .because("One heartbeat that is late makes a manager count as lost, and fails its tasks.")
+        .because("A single late heartbeat makes a manager count as lost, and its tasks fail.")
         .remedy(remedy)
         .shown_by(given)
     })
@@ -127,8 +131,8 @@ pub(in crate::doctor) fn blocks(executor: &Executor) -> Option<Finding> {
             "no-blocks-by-itself",
             "init_blocks is 0, and the strategy is 'none'.",
         )
-        .because("Nobody starts a block, unless the program itself does; tasks wait until then.")
-        .remedy("Give the provider init_blocks, or the Config strategy='simple'.")
+        .because("No block starts unless the program itself starts one. Until then tasks wait.")
+        .remedy("Set init_blocks of the provider, or strategy='simple' in the Config.")
         .shown_by("init_blocks=0, strategy='none'")
     })
 }
@@ -137,17 +141,19 @@ pub(in crate::doctor) fn blocks(executor: &Executor) -> Option<Finding> {
 fn no_more_blocks(init_blocks: i64) -> Option<Finding> {
     let found = match init_blocks {
         ..0 => return None,
-        0 => Finding::problem("no-blocks", "max_blocks is 0, and init_blocks as well.")
-            .because("No manager is ever started, and tasks wait for ever."),
+        0 => Finding::problem("no-blocks", "max_blocks and init_blocks are both 0.")
+            .because("No manager ever starts, and tasks wait for ever."),
         1.. => Finding::warning(
             "no-blocks",
-            format!("max_blocks is 0, and only init_blocks ({init_blocks}) are ever started."),
+            format!("max_blocks is 0, so only the init_blocks ({init_blocks}) ever start."),
         )
-        .because("None comes in the place of a block that ends; tasks then wait for ever."),
+        .because(
+            "No new block replaces a block that ends. After the last one, tasks wait for ever.",
+        ),
     };
     Some(
         found
-            .remedy("Give the provider a larger max_blocks.")
+            .remedy("Set a larger max_blocks of the provider.")
             .shown_by(format!("init_blocks={init_blocks}, max_blocks=0")),
     )
 }
@@ -171,7 +177,7 @@ mod tests {
         assert_eq!(id(100, usize::MAX), None);
         assert_eq!(id(1, 16), Some("descriptors"));
         let told = descriptors(2000, 1024).map(|finding| finding.why);
-        assert!(told.is_some_and(|why| why.contains("about 904 are let in")));
+        assert!(told.is_some_and(|why| why.contains("accepts about 904 managers")));
     }
 
     #[test]

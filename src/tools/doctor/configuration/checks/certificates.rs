@@ -16,11 +16,11 @@ pub(in crate::doctor) fn encryption(executor: &Executor, set_up: &SetUp) -> Vec<
             Finding::problem(
                 "certificates-unused",
                 format!(
-                    "cert_dir is {}, and encrypted is False.",
+                    "cert_dir is {}, but encrypted is False.",
                     cert_dir.display()
                 ),
             )
-            .because("Parsl refuses to start an executor that has both.")
+            .because("Parsl refuses to start such an executor.")
             .remedy("Set encrypted=True, or leave cert_dir out.")
             .shown_by(format!("encrypted=False, cert_dir={}", cert_dir.display()))
         });
@@ -31,9 +31,9 @@ pub(in crate::doctor) fn encryption(executor: &Executor, set_up: &SetUp) -> Vec<
         found.push(
             Finding::problem(
                 "no-curve",
-                "This Python's pyzmq has a libzmq without encryption (CURVE).",
+                "The libzmq of this Python's pyzmq cannot encrypt (it lacks CURVE).",
             )
-            .because("The executor is encrypted, and cannot make its keys.")
+            .because("The executor is encrypted, and cannot create its keys.")
             .remedy("Install pyzmq from a wheel (pip), or set encrypted=False.")
             .shown_by("zmq.has('curve') is False, encrypted=True"),
         );
@@ -58,21 +58,21 @@ fn directory(cert_dir: &Path) -> Option<Finding> {
         (
             "certificates-mode",
             format!(
-                "chmod 700 {}, after looking at who could read it.",
+                "Check who could read the keys, then run chmod 700 {}.",
                 shell_word(cert_dir)
             ),
         )
     } else if is_missing {
         (
             "certificates-missing",
-            "Leave cert_dir out, so that Parsl makes keys for each run, or make them \
-             (parsl.curvezmq.create_certificates)."
+            "Leave cert_dir out, so that Parsl creates keys for each run, or create the \
+             certificates (parsl.curvezmq.create_certificates)."
                 .to_owned(),
         )
     } else {
         (
             "certificates-unreadable",
-            "Make them anew (parsl.curvezmq.create_certificates), or leave cert_dir out."
+            "Create new certificates (parsl.curvezmq.create_certificates), or leave cert_dir out."
                 .to_owned(),
         )
     };
@@ -102,8 +102,10 @@ fn unusual(cert_dir: &Path, certificates: &Certificates) -> Option<Finding> {
                     cert_dir.display()
                 ),
             )
-            .because("Whoever owns it has all keys of the run, and can be a manager of it.")
-            .remedy("Leave cert_dir out, so that Parsl makes keys for each run.")
+            .because(
+                "The owner can read all keys of the run, and could act as one of its managers.",
+            )
+            .remedy("Leave cert_dir out, so that Parsl creates keys for each run.")
             .shown_by(format!("`ls -ld {}`", shell_word(cert_dir))),
         );
     }
@@ -111,10 +113,10 @@ fn unusual(cert_dir: &Path, certificates: &Certificates) -> Option<Finding> {
     Some(
         Finding::warning(
             "certificates-odd",
-            format!("{} holds no key.", without.display()),
+            format!("{} contains no key.", without.display()),
         )
-        .because("Nobody is let in by it.")
-        .remedy("Make the certificates anew, or take that file away.")
+        .because("No peer can connect with this file.")
+        .remedy("Create new certificates, or remove the file.")
         .shown_by(format!("`cat {}`", shell_word(without))),
     )
 }

@@ -71,14 +71,14 @@ pub(in crate::doctor) fn of_blocks(executor: &Executor, set_up: &SetUp) -> Comma
         commands.of_provider(provider, &set_up.path);
         commands.of_launcher(provider, &set_up.path);
         if let (Some(true), Some(command)) = (executor.enable_mpi_mode, &executor.mpi_launcher) {
-            let why = "Tasks that begin their commands with $PARSL_MPI_PREFIX would fail.";
+            let why = "Tasks whose commands begin with $PARSL_MPI_PREFIX would fail.";
             let missing = Finding::warning(
                 "launcher-command-missing",
-                format!("mpi_launcher is {command}, and PATH has none."),
+                format!("mpi_launcher is {command}, and no directory on PATH has this command."),
             )
             .because(why)
             .shown_by(format!("mpi_launcher={command:?}"));
-            let runs = format!("{command}, by which tasks start MPI programs inside a block");
+            let runs = format!("{command}, with which tasks start MPI programs inside a block");
             commands.inside_a_block(provider, &set_up.path, command, &runs, missing);
         }
     }
@@ -93,7 +93,7 @@ impl Commands {
         let Some((_, batch_system)) = known else {
             if package != "local" {
                 self.not_examined
-                    .push(format!("what {name} needs to start blocks"));
+                    .push(format!("which commands {name} needs to start blocks"));
             }
             return;
         };
@@ -111,7 +111,7 @@ impl Commands {
         let Some(launcher) = provider.parsls_launcher() else {
             if let Some(own) = &provider.launcher {
                 self.not_examined
-                    .push(format!("what {own} runs inside a block"));
+                    .push(format!("which commands {own} runs inside a block"));
             }
             return;
         };
@@ -122,11 +122,14 @@ impl Commands {
         };
         let missing = Finding::problem(
             "launcher-command-missing",
-            format!("{launcher} starts managers by {command}, and PATH has none."),
+            format!(
+                "{launcher} starts managers with {command}, and no directory on PATH has this \
+                 command."
+            ),
         )
-        .because("Blocks run on this machine, and each would end at once.")
+        .because("Blocks run on this machine, and each of them would end at once.")
         .shown_by(format!("launcher={launcher}"));
-        let runs = format!("{command}, by which {launcher} starts managers inside a block");
+        let runs = format!("{command}, with which {launcher} starts managers inside a block");
         self.inside_a_block(provider, path, command, &runs, missing);
     }
 
@@ -149,9 +152,9 @@ impl Commands {
             self.found.push(
                 missing
                     .remedy(
-                        "Load what brings it where the run is started, or in the provider's \
-                         worker_init, or examine the configuration where the run would be \
-                         started; SingleNodeLauncher needs none.",
+                        "Load the environment or module that has this command, either where the \
+                         run is started or in the provider's worker_init. Or run doctor where the \
+                         run would be started. SingleNodeLauncher needs no such command.",
                     )
                     .shown_by(nothing_found(command, path)),
             );
@@ -182,25 +185,29 @@ fn missing_of(batch_system: &BatchSystem, provider: &str, path: &str) -> Option<
     let asks_by = asks.join(" or ");
     let all = [
         (no_submit, *submits, "start blocks"),
-        (no_state, &asks_by, "see which of them have ended"),
-        (no_cancel, cancels, "end those that are no longer needed"),
+        (no_state, &asks_by, "see which blocks have ended"),
+        (
+            no_cancel,
+            cancels,
+            "cancel blocks that are no longer needed",
+        ),
     ];
     let missing: Vec<_> = all.into_iter().filter(|(is_it, ..)| *is_it).collect();
     let names: Vec<&str> = missing.iter().map(|(_, name, _)| *name).collect();
     let cannot: Vec<&str> = missing.iter().map(|(.., cannot)| *cannot).collect();
     let such = match names.len() {
-        1 => "no such command",
-        _ => "no such commands",
+        1 => "PATH has no such command",
+        _ => "PATH has no such commands",
     };
     let finding = Finding::new(
         "batch-system-missing",
         severity,
-        format!("{provider} runs {}, and PATH has {such}.", names.join(", ")),
+        format!("{provider} runs {}, but {such}.", names.join(", ")),
     )
     .because(format!("Parsl could not {}.", cannot.join(", nor ")))
     .remedy(
-        "Start the run on a machine that has them (a login node), load the batch system's module \
-         in the shell that starts it, or use another provider.",
+        "Start the run on a machine that has these commands (a login node), load the batch \
+         system's module in the shell that starts the run, or use another provider.",
     )
     .shown_by(format!("provider={provider}"));
     let commands = names.iter().flat_map(|name| name.split(" or "));
@@ -390,6 +397,6 @@ mod tests {
         );
         let slurm = "parsl.providers.slurm.slurm.SlurmProvider";
         let told = of_mpi(provider(slurm, "SimpleLauncher")).not_examined;
-        assert!(told[0].starts_with("mpiexec, by which tasks"), "{told:?}");
+        assert!(told[0].starts_with("mpiexec, with which tasks"), "{told:?}");
     }
 }

@@ -85,8 +85,12 @@ fn of_script(file: &Path, line: &str, path: &OsStr) -> Option<Finding> {
 }
 
 fn gone(file: &Path, line: &str, what: &str) -> Finding {
-    let what = format!("is run by {}, which is not there", what.escape_debug());
-    let remedy = "Correct the first lines of the script, or install what they name.";
+    let what = format!(
+        "needs the interpreter {}, which does not exist",
+        what.escape_debug()
+    );
+    let remedy =
+        "Correct the first lines of the script, or install the interpreter that they name.";
     not_executable(file, &what, remedy).shown_by(format!(
         "`head -n2 {}`, which begins with #!{}",
         shell_word(file),
@@ -99,8 +103,8 @@ fn without_format(file: &Path, head: &[u8]) -> Option<Finding> {
     // The kernel may support other formats of binary files.
     let is_text = !head.starts_with(b"\x7fELF") && !head.contains(&0);
     is_text.then(|| {
-        let what = "is a text whose first line does not say what runs it";
-        let remedy = "Begin it with #! and what runs it, as in #!/bin/sh.";
+        let what = "is a text file whose first line names no interpreter";
+        let remedy = "Begin the file with #! and its interpreter, as in #!/bin/sh.";
         not_executable(file, what, remedy).shown_by(format!("`head -n1 {}`", shell_word(file)))
     })
 }
@@ -125,12 +129,12 @@ fn on_noexec(file: &Path) -> Option<Finding> {
         Finding::problem(
             "launch-noexec",
             format!(
-                "{} lies on a file system that runs no programs.",
+                "{} is on a file system that permits no programs to run.",
                 file.display()
             ),
         )
         .because(WHY)
-        .remedy("Install it elsewhere, or have the file system mounted without noexec.")
+        .remedy("Install the program elsewhere, or have the file system mounted without noexec.")
         .shown_by(format!(
             "`findmnt -no TARGET,OPTIONS -T {}` has noexec",
             shell_word(file)
@@ -140,8 +144,11 @@ fn on_noexec(file: &Path) -> Option<Finding> {
 
 fn not_for_us(file: &Path) -> Option<Finding> {
     access(file, Access::EXEC_OK).is_err().then(|| {
-        let remedy = format!("chmod +x {}, by its owner", shell_word(file));
-        not_executable(file, "may not be run by this user", remedy).shown_by(rights_of(file))
+        let remedy = format!(
+            "The owner of the file must run chmod +x {}.",
+            shell_word(file)
+        );
+        not_executable(file, "cannot be run by this user", remedy).shown_by(rights_of(file))
     })
 }
 
@@ -158,12 +165,12 @@ fn of_another_machine(file: &Path) -> Option<Finding> {
         Finding::warning(
             "launch-other-machine",
             format!(
-                "{} is a program for {name}, and this machine is {ours}.",
+                "{} is a program for {name}, but this machine is {ours}.",
                 file.display()
             ),
         )
-        .because("Without an emulator it does not run, and parsl.load() raises.")
-        .remedy("Install the one for this machine.")
+        .because("Without an emulator it cannot run, and parsl.load() raises.")
+        .remedy("Install the program for this kind of machine.")
         .shown_by(format!("`file -L {}`", shell_word(file)))
     })
 }
@@ -226,22 +233,25 @@ mod tests {
             assert_eq!(written(sound), None, "{sound:?}");
         }
         for (odd, told) in [
-            (format!("#!{interpreter}\n"), "may not be run by this user"),
+            (format!("#!{interpreter}\n"), "cannot be run by this user"),
             (
                 "#!/nowhere/python\n".to_owned(),
-                "by /nowhere/python, which",
+                "interpreter /nowhere/python, which",
             ),
-            ("#!/bin/sh\r\n".to_owned(), "by /bin/sh\\r, which is not"),
-            ("#!/usr/bin/env python9\n".to_owned(), "by python9, which"),
+            (
+                "#!/bin/sh\r\n".to_owned(),
+                "interpreter /bin/sh\\r, which does",
+            ),
+            (
+                "#!/usr/bin/env python9\n".to_owned(),
+                "interpreter python9, which",
+            ),
             (
                 "#!/bin/sh\n'''exec' /nowhere/python \"$0\" \"$@\"\n".to_owned(),
-                "by /nowhere/python, which",
+                "interpreter /nowhere/python, which",
             ),
-            (
-                "exec htex-interchange\n".to_owned(),
-                "does not say what runs",
-            ),
-            (String::new(), "does not say what runs"),
+            ("exec htex-interchange\n".to_owned(), "names no interpreter"),
+            (String::new(), "names no interpreter"),
         ] {
             let what = written(&odd).unwrap_or_default();
             assert!(what.contains(told), "{odd:?}: {what}");

@@ -49,7 +49,7 @@ fn findings(arguments: &[String], own: &Command) -> Vec<Finding> {
 /// Why the interchange does not start with these arguments.
 #[derive(Debug, thiserror::Error)]
 enum WrongArguments {
-    #[error("one of them names a tool")]
+    #[error("one of the arguments names a tool")]
     Tool,
     #[error("{}", in_one_line(.0))]
     Unknown(clap::Error),
@@ -88,19 +88,21 @@ fn without(what: &str, severity: Severity) -> String {
         Severity::Problem => {
             format!("With --strict the interchange refuses to start without {what}.")
         }
-        Severity::Warning | Severity::Note => format!("The run would go on without {what}."),
+        Severity::Warning | Severity::Note => {
+            format!("The run would start and continue without {what}.")
+        }
     }
 }
 
 fn wrong(arguments: &[String], reason: &WrongArguments) -> Finding {
     Finding::problem(
         "arguments-wrong",
-        format!("htex-interchange does not start with these arguments: {reason}."),
+        format!("htex-interchange does not accept these arguments: {reason}."),
     )
-    .because("It refuses to start with them, and parsl.load() raises that.")
-    .remedy("`htex-interchange --help` tells which there are.")
+    .because("The interchange refuses to start, and parsl.load() raises with this reason.")
+    .remedy("`htex-interchange --help` lists the valid arguments.")
     .shown_by(format!(
-        "interchange_launch_cmd, behind its program: {arguments:?}"
+        "interchange_launch_cmd, after its program: {arguments:?}"
     ))
 }
 
@@ -114,14 +116,15 @@ fn metrics(address: SocketAddr, severity: Severity) -> Option<Finding> {
         Finding::new(
             "metrics-port",
             severity,
-            format!("Metrics cannot be told at {address}: {error}."),
+            format!("Metrics cannot be served at {address}: {error}."),
         )
         .because(without("metrics", severity))
         .remedy(
-            "Name another port, or --metrics 0 for any (`htex-interchange status` tells which).",
+            "Name another port, or use --metrics 0 for any free port (`htex-interchange status` \
+             shows it).",
         )
         .shown_by(format!(
-            "--metrics {address}; listening there here: {error}"
+            "--metrics {address}; listening there failed: {error}"
         )),
     )
 }
@@ -141,14 +144,14 @@ fn events(file: &Path, severity: Severity) -> Option<Finding> {
             "events-file",
             severity,
             format!(
-                "--events is {}, and no file can be made in {}: {}.",
+                "--events is {}, but no file can be created in {}: {}.",
                 file.display(),
                 there.display(),
                 error.desc()
             ),
         )
         .because(without("events", severity))
-        .remedy("Name a file without a directory, or in one that may be written to.")
+        .remedy("Name a file without a directory, or in a directory that you can write to.")
         .shown_by(format!("--events {}", file.display()))
         .shown_by(format!("ls -ld {}: {}", there.display(), error.desc())),
     )
@@ -187,8 +190,8 @@ pub(in crate::doctor) fn events_twice(set_up: &SetUp, own: &Command) -> Vec<Find
             format!("Executors {} all have --events {file}.", labels.join(" and ")),
         )
         .because(
-            "The first that starts writes that file; each of the others has one beside it, with \
-             its label in the name.",
+            "The first executor that starts writes this file. Each of the others writes its own \
+             file beside it, with its label in the name.",
         )
         .remedy("A relative path is in each executor's own log directory.")
         .shown_by(format!("--events {file} ({})", labels.join(", ")))
@@ -222,12 +225,12 @@ pub(in crate::doctor) fn metrics_twice(set_up: &SetUp, own: &Command) -> Vec<Fin
             ),
         )
         .because(format!(
-            "One of them can listen there. {}",
+            "Only one of them can listen there. {}",
             without("metrics", severity)
         ))
         .remedy(
-            "Give them different ports, or --metrics 0 for any (`htex-interchange status` tells \
-             which).",
+            "Give them different ports, or use --metrics 0 for any free port (`htex-interchange \
+             status` shows it).",
         )
         .shown_by(format!("--metrics {port} ({})", labels.join(", ")))
     });

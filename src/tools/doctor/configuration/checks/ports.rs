@@ -27,8 +27,8 @@ pub(in crate::doctor) fn worker_port(
             Ok(port) => fixed(address, port).into_iter().collect(),
             Err(_) => vec![
                 Finding::problem("port-invalid", format!("worker_port is {port}."))
-                    .because("A port is a number up to 65535.")
-                    .remedy("Leave worker_port out, or name another.")
+                    .because("A port is a number from 0 to 65535.")
+                    .remedy("Leave worker_port out, or set another port.")
                     .shown_by(format!("worker_port={port}")),
             ],
         };
@@ -37,10 +37,10 @@ pub(in crate::doctor) fn worker_port(
         return vec![
             Finding::problem(
                 "port-range-invalid",
-                "There is neither worker_port nor a range.",
+                "Neither worker_port nor worker_port_range is set.",
             )
             .because("The interchange refuses to start without a port for managers.")
-            .remedy("Leave worker_port_range out, or give a pair of numbers.")
+            .remedy("Leave worker_port_range out, or set it to a pair of numbers.")
             .shown_by("worker_port and worker_port_range have no port"),
         ];
     };
@@ -63,8 +63,10 @@ pub(in crate::doctor) fn submit_ports(executor: &Executor, loopback: &Address) -
         PortRange::None => {
             return Some(
                 Finding::problem("port-range-invalid", format!("{name} is None."))
-                    .because("Parsl takes its own ports from it, and does not start without.")
-                    .remedy("Leave it out, or give a pair of numbers.")
+                    .because(
+                        "Parsl takes its own ports from this range, and cannot start without it.",
+                    )
+                    .remedy("Leave it out, or set it to a pair of numbers.")
                     .shown_by(format!("{name}=None")),
             );
         }
@@ -81,8 +83,8 @@ pub(in crate::doctor) fn monitoring_port(executor: &Executor) -> Option<Finding>
     let Ok(number) = u16::try_from(port) else {
         return Some(
             Finding::problem("port-invalid", format!("The port of monitoring is {port}."))
-                .because("A port is a number up to 65535.")
-                .remedy("Leave it out, or name another.")
+                .because("A port is a number from 0 to 65535.")
+                .remedy("Leave it out, or set another port.")
                 .shown_by(format!("port={port}")),
         );
     };
@@ -91,17 +93,17 @@ pub(in crate::doctor) fn monitoring_port(executor: &Executor) -> Option<Finding>
     let finding = match error.kind() == ErrorKind::PermissionDenied {
         true => Finding::problem(
             "port-forbidden",
-            format!("The port of monitoring, {port} of UDP, may not be used: {error}."),
+            format!("You are not permitted to use UDP port {port} for monitoring: {error}."),
         ),
         false => Finding::problem(
             "monitoring-port-taken",
-            format!("The port of monitoring, {port} of UDP, cannot be had: {error}."),
+            format!("UDP port {port} is not available for monitoring: {error}."),
         ),
     };
     Some(
         finding
-            .because("Parsl's monitoring does not start without it, and parsl.load() raises.")
-            .remedy("Name another port, or none, or end the process that has it.")
+            .because("Parsl's monitoring cannot start without its port, and parsl.load() raises.")
+            .remedy("Set another port, leave the port out, or end the process that uses it.")
             .shown_by(format!("port={port}"))
             .shown_by(format!("`ss -lun 'sport = :{port}'`")),
     )
@@ -121,8 +123,8 @@ pub(in crate::doctor) fn twice(executors: &[Executor]) -> Vec<Finding> {
                 "port-twice",
                 format!("{} both have worker_port {port}.", both(one, other)),
             )
-            .because("The second of them refuses to start.")
-            .remedy("Give them different ports, or none.")
+            .because("The second of these executors refuses to start.")
+            .remedy("Give them different ports, or set no port.")
             .shown_by(format!("worker_port={port} (executor {})", one.label()))
             .shown_by(format!("worker_port={port} (executor {})", other.label()))
         })
@@ -134,8 +136,8 @@ pub(in crate::doctor) fn twice(executors: &[Executor]) -> Vec<Finding> {
                 "port-twice",
                 format!("{} both have port {port} for monitoring.", both(one, other)),
             )
-            .because("The receiver of the second cannot have it, and parsl.load() raises.")
-            .remedy("Give each a radio of its own, with another port or none.")
+            .because("The second receiver cannot use the port, and parsl.load() raises.")
+            .remedy("Give each executor its own radio, with a different port or none.")
             .shown_by(format!("port={port} of the radio of {}", one.label()))
             .shown_by(format!("port={port} of the radio of {}", other.label()))
         })
@@ -171,10 +173,10 @@ fn fixed(address: Option<&Address>, port: u16) -> Option<Finding> {
             Some(
                 Finding::problem(
                     "port-taken",
-                    format!("worker_port {port} is taken by {who}."),
+                    format!("worker_port {port} is in use by {who}."),
                 )
-                .because("The interchange refuses to start when its port is taken.")
-                .remedy("End that process, name another port, or leave worker_port out.")
+                .because("The interchange refuses to start if its port is in use.")
+                .remedy("End that process, set another port, or leave worker_port out.")
                 .shown_by(format!("worker_port={port}"))
                 .shown_by(format!("`ss -ltn 'sport = :{port}'`")),
             )
@@ -182,12 +184,12 @@ fn fixed(address: Option<&Address>, port: u16) -> Option<Finding> {
         ErrorKind::PermissionDenied => Some(
             Finding::problem(
                 "port-forbidden",
-                format!("worker_port {port} may not be used: {error}."),
+                format!("You are not permitted to use worker_port {port}: {error}."),
             )
-            .because("The interchange refuses to start when it cannot listen at its port.")
-            .remedy("Name a port above 1023, or leave worker_port out.")
+            .because("The interchange refuses to start if it cannot listen at its port.")
+            .remedy("Set a port above 1023, or leave worker_port out.")
             .shown_by(format!("worker_port={port}"))
-            .shown_by(format!("listening at it was tried: {error}")),
+            .shown_by(format!("doctor tried to listen at this port: {error}")),
         ),
         // Other errors are about the address, which has its own check.
         _ => None,
@@ -207,7 +209,10 @@ fn range(
     if !is_range {
         return Some(
             Finding::problem("port-range-invalid", format!("{name} is ({first}, {end})."))
-                .because("It should be two ports, the first below the second, which is not used.")
+                .because(
+                    "It must be a pair of ports, the first less than the second. The second is not \
+                     used.",
+                )
                 .remedy("Correct it, or leave it out.")
                 .shown_by(format!("{name}=({first}, {end})")),
         );
@@ -229,14 +234,14 @@ fn range(
         Finding::problem(
             id,
             format!(
-                "Of the ports in {name} ({first}, {end}), {free} are free; {wanted} are needed."
+                "Only {free} ports in {name} ({first}, {end}) are free, but {wanted} are needed."
             ),
         )
-        .because("Without them the executor does not start.")
-        .remedy("Give a larger range, or end what holds its ports.")
+        .because("Without enough ports the executor cannot start.")
+        .remedy("Set a larger range, or end the processes that use its ports.")
         .shown_by(format!("{name}=({first}, {end})"))
         .shown_by(format!(
-            "listening at each was tried; `ss -ltn 'sport >= :{first} and sport < :{end}'`"
+            "doctor tried to listen at each port; `ss -ltn 'sport >= :{first} and sport < :{end}'`"
         )),
     )
 }

@@ -85,9 +85,12 @@ pub(in crate::doctor) fn interchange(
 fn unknown(file: &Path) -> Finding {
     Finding::note(
         "launch-unknown",
-        format!("The interchange would be started by {}.", file.display()),
+        format!("The interchange would be {}.", file.display()),
     )
-    .because("It is neither htex-interchange nor Parsl's own, and what it does is not known.")
+    .because(
+        "It is neither htex-interchange nor Parsl's own interchange, and doctor does not know what \
+         it does.",
+    )
 }
 
 /// Returns Parsl's own interchange in `file`; or htex-interchange, if `python`, which runs `file`,
@@ -97,7 +100,7 @@ fn parsls_own(file: &Path, python: Option<&Path>, own: &Path) -> (Program, Vec<F
         .and_then(|python| Site::of(python).ok())
         .and_then(|site| site.enabled());
     let Some(Enabled { pair, binary, .. }) = enabled else {
-        let because = "htex-interchange has no part in this run.";
+        let because = "htex-interchange would not be used in this run.";
         return (Program::Stock(file.to_owned()), vec![stock(file, because)]);
     };
     let (line, binary_name) = (pair.line(), binary.display());
@@ -113,7 +116,7 @@ fn parsls_own(file: &Path, python: Option<&Path>, own: &Path) -> (Program, Vec<F
         format!("The interchange would be htex-interchange, {binary_name}."),
     )
     .because(format!(
-        "{} starts it in place of Parsl's own, {}.",
+        "{} starts it instead of Parsl's own interchange, {}.",
         line.display(),
         file.display()
     ));
@@ -128,8 +131,9 @@ fn stock(file: &Path, because: &str) -> Finding {
     )
     .because(because)
     .remedy(
-        "interchange_launch_cmd=[\"htex-interchange\"] starts it, or a shim (htex-interchange \
-         install-shim) first on PATH; `htex-interchange enable` has this Python start it.",
+        "To use htex-interchange, set interchange_launch_cmd=[\"htex-interchange\"], or put a shim \
+         first on PATH (htex-interchange install-shim), or enable this Python (`htex-interchange \
+         enable`).",
     )
 }
 
@@ -143,7 +147,7 @@ pub(in crate::doctor) fn worker_pool(executor: &Executor, set_up: &SetUp) -> Opt
     match candidates(path, POOL).next() {
         Some((pool, _)) => why_not_run(&pool, path)
             .map(|finding| {
-                finding.because("Blocks run on this machine, and each would end at once.")
+                finding.because("Blocks run on this machine, and each of them would end at once.")
             })
             .or_else(|| versions::of_worker_pool(set_up, &pool)),
         None => Some(
@@ -151,10 +155,13 @@ pub(in crate::doctor) fn worker_pool(executor: &Executor, set_up: &SetUp) -> Opt
                 "no-worker-pool",
                 format!("No directory on PATH has a {POOL}."),
             )
-            .because("Blocks run on this machine and start it by that name; none would register.")
+            .because(
+                "Blocks run on this machine and start this program by its name; no manager would \
+                 register.",
+            )
             .remedy(
-                "Activate the environment of this Python in the shell that starts the run, or \
-                     in the provider's worker_init.",
+                "Activate the environment of this Python in the shell that starts the run, or in \
+                 the provider's worker_init.",
             )
             .shown_by(nothing_found(POOL, &set_up.path)),
         ),
@@ -209,10 +216,10 @@ fn places(name: &str, path: &str) -> impl Iterator<Item = PathBuf> {
 fn not_found(name: &str, path: &str) -> Finding {
     if let Some(file) = places(name, path).next() {
         let remedy = format!("chmod +x {}", shell_word(&file));
-        return not_executable(&file, "may not be run", remedy).shown_by(rights_of(&file));
+        return not_executable(&file, "cannot be run", remedy).shown_by(rights_of(&file));
     }
     let place = match name.contains('/') {
-        true => format!("There is no {name}."),
+        true => format!("The file {name} does not exist."),
         false => format!("No directory on PATH has a program {name:?}."),
     };
     let remedy = match name {
@@ -221,9 +228,9 @@ fn not_found(name: &str, path: &str) -> Finding {
              interchange_launch_cmd=[\"htex-interchange\"]."
         }
         _ if name.contains(' ') => {
-            "Write each word of the command as a text of its own, in a list."
+            "Write each word of the command as a separate string of the list."
         }
-        _ => "Name it with its path, or put its directory on PATH where the run is started.",
+        _ => "Give its full path, or put its directory on PATH where the run is started.",
     };
     Finding::problem("launch-not-found", place)
         .because(WHY)
@@ -255,7 +262,7 @@ fn other_release(file: &Path, own: &Path) -> Option<Finding> {
             format!("{} is htex-interchange {version}.", file.display()),
         )
         .because(format!(
-            "This is {OURS}; what is said here holds for this one."
+            "This program is {OURS}; its findings apply to this release."
         ))
     })
 }

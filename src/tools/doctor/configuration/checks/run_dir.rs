@@ -17,8 +17,8 @@ pub(in crate::doctor) fn name(executor: &Executor) -> Option<Finding> {
     if run_dir.as_os_str().is_empty() {
         return Some(
             Finding::problem("run-dir-name", "run_dir is empty.")
-                .because("No directory has that name, and Parsl does not start.")
-                .remedy("Leave run_dir out (it is runinfo), or name a directory.")
+                .because("No directory has an empty name, and Parsl cannot start.")
+                .remedy("Leave run_dir out (the default is runinfo), or name a directory.")
                 .shown_by(shown),
         );
     }
@@ -30,16 +30,16 @@ pub(in crate::doctor) fn name(executor: &Executor) -> Option<Finding> {
         Finding::problem(
             "run-dir-name",
             format!(
-                "{} has the character {:?} in its name.",
+                "The path {} contains the character {:?}.",
                 absolute.display(),
                 char::from(special)
             ),
         )
         .because(
-            "Parsl writes that path without quotes into the commands that start blocks and \
-             managers, and a shell takes it apart; no manager would register.",
+            "Parsl writes this path without quotes into the commands that start blocks and \
+             managers. A shell would split or change it there, so no manager would register.",
         )
-        .remedy("Name a run_dir in the Config whose path has letters, digits and -_. only.")
+        .remedy("Set run_dir in the Config to a path of only letters, digits and -_.")
         .shown_by(shown),
     )
 }

@@ -20,8 +20,8 @@ pub(in crate::doctor) fn selector(selector: &Selector) -> Vec<Finding> {
     if !selector.sorts {
         return vec![
             Finding::problem("selector-without-method", what)
-                .because("It has no method sort_managers, by which managers are chosen.")
-                .remedy("Derive it from parsl's ManagerSelector, with that method.")
+                .because("The class has no method sort_managers, which chooses managers.")
+                .remedy("Derive the class from Parsl's ManagerSelector, and define that method.")
                 .shown_by(format!("{class} has no callable sort_managers")),
         ];
     }
@@ -29,19 +29,19 @@ pub(in crate::doctor) fn selector(selector: &Selector) -> Vec<Finding> {
         return vec![
             Finding::problem("selector-not-loaded", what)
                 .because(format!(
-                    "Another process of this Python cannot load it ({trouble}), and the \
+                    "Another process of this Python cannot load the class ({trouble}), and the \
                      interchange refuses to start."
                 ))
                 .remedy(
-                    "Put the class in a module that can be imported from there: installed, on \
-                     PYTHONPATH, or in the directory that the run is started in.",
+                    "Put the class into a module that such a process can import: an installed one, \
+                     one on PYTHONPATH, or one in the directory where the run is started.",
                 )
-                .shown_by(format!("loading its pickle in another process: {trouble}")),
+                .shown_by(format!("unpickling it in another process: {trouble}")),
         ];
     }
     vec![
         Finding::note("selector-of-your-own", what)
-            .because("It is run by this Python in a process beside the interchange."),
+            .because("This Python runs it in a helper process of the interchange."),
     ]
 }
 

@@ -16,24 +16,24 @@ pub(in crate::doctor) fn window(parsl: &str) -> Option<Finding> {
         Standing::Tested => return None,
         Standing::Unknown => Finding::note(
             "parsl-unknown",
-            format!("Parsl calls itself {parsl}, which is no release that is known here."),
+            format!("Parsl's version is {parsl}, which is not a release that doctor knows."),
         )
         .because(format!(
-            "Releases {OLDEST_TESTED} to {NEWEST_TESTED} are tested."
+            "htex-interchange is tested with releases {OLDEST_TESTED} to {NEWEST_TESTED}."
         )),
         Standing::Older => {
             Finding::problem("parsl-too-old", format!("This Python has Parsl {parsl}."))
                 .because(format!(
                     "htex-interchange serves Parsl {OLDEST_TESTED} and newer, and refuses to start \
-                     for an older one."
+                     for older releases."
                 ))
-                .remedy("Install a newer Parsl, on the submit side and for the managers alike.")
+                .remedy("Install a newer Parsl, both on the submit side and for the managers.")
                 .shown_by(format!("parsl.version.VERSION is {parsl}"))
         }
         Standing::Newer => Finding::note("parsl-newer", format!("This Python has Parsl {parsl}."))
             .because(format!(
-                "It is newer than {NEWEST_TESTED}, the last release that this program was \
-                     tested with; it is served as long as it speaks as that one does."
+                "It is newer than {NEWEST_TESTED}, the last release that this program was tested \
+                 with. The interchange serves it as long as its protocol is the same."
             ))
             .remedy("If anything is odd, look for a newer htex-interchange."),
     };
@@ -62,13 +62,13 @@ pub(in crate::doctor) fn found_by_interchange(
         Finding::problem(
             "versions-differ",
             format!(
-                "The interchange would take {} for the submit side's.",
+                "The interchange would assume wrong versions of the submit side: {}.",
                 wrong.join(" and ")
             ),
         )
         .because(
-            "Managers of the submit side's own versions are then refused, and the run ends with \
-             VersionMismatch.",
+            "It would then refuse managers with the submit side's versions, and the run would end \
+             with VersionMismatch.",
         )
         .remedy(
             "Install the interchange in the environment of this Python, or add the arguments \
@@ -110,10 +110,13 @@ pub(in crate::doctor) fn of_worker_pool(set_up: &SetUp, pool: &Path) -> Option<F
             ),
         )
         .because(
-            "A manager of other versions than the submit side's is refused, and the run ends with \
-             VersionMismatch.",
+            "The interchange refuses a manager whose versions differ from the submit side's, and \
+             the run ends with VersionMismatch.",
         )
-        .remedy("Put the scripts of the submit side's environment first on PATH (activate it).")
+        .remedy(
+            "Put the scripts of the submit side's environment first on PATH (activate the \
+             environment).",
+        )
         .shown_by(format!(
             "`head -n1 {}`: {}",
             shell_word(pool),
@@ -129,7 +132,7 @@ fn differences(set_up: &SetUp, found: &SubmitVersions) -> Vec<String> {
         && found.version != is
     {
         wrong.push(format!(
-            "Python {} (it is {is}), by {}",
+            "Python {} (the submit side has {is}), according to {}",
             found.version, found.source
         ));
     }
@@ -137,7 +140,7 @@ fn differences(set_up: &SetUp, found: &SubmitVersions) -> Vec<String> {
         && found.version != *is
     {
         wrong.push(format!(
-            "Parsl {} (it is {is}), by {}",
+            "Parsl {} (the submit side has {is}), according to {}",
             found.version, found.source
         ));
     }
@@ -156,12 +159,15 @@ pub(in crate::doctor) fn worker_init(executor: &Executor, set_up: &SetUp) -> Opt
             .map_or("", |(minor, _)| minor);
         Finding::note(
             "worker-environment",
-            "worker_init makes an environment for the managers.",
+            "worker_init sets up an environment for the managers.",
         )
         .because(format!(
             "It must have Python {python} and Parsl {}, or the run ends with VersionMismatch. \
-                 This is not looked at.",
-            set_up.parsl.as_deref().unwrap_or("as here"),
+             doctor does not examine it.",
+            set_up
+                .parsl
+                .as_deref()
+                .unwrap_or("of the same version as here"),
         ))
     })
 }

@@ -12,7 +12,7 @@ fn managers_are_silent() {
     let (severity, text) = one(&silent, "1 manager has been silent for 1 min 15 s");
     assert_eq!(severity, Severity::Warning);
     assert!(
-        text.contains("n1-manager on n1. At 2 min 00 s it is lost, with 2 tasks"),
+        text.contains("After 2 min 00 s of silence it counts as lost, with 2 tasks"),
         "{text}"
     );
 }
@@ -33,11 +33,11 @@ fn a_connection_has_closed() {
 #[test]
 fn a_block_has_lost_several_managers() {
     let mut document = staffed(5, 40.0);
-    none(&document, "vanished together");
+    none(&document, "disappeared together");
     document.managers[0].awaited = true;
     let (severity, text) = one(
         &document,
-        "1 manager gets no more tasks until it has spoken",
+        "1 manager gets no more tasks until it sends a message",
     );
     assert_eq!(severity, Severity::Note);
     assert!(text.contains("n1-manager on n1"), "{text}");
@@ -46,11 +46,11 @@ fn a_block_has_lost_several_managers() {
     }
     one(
         &document,
-        "2 managers get no more tasks until they have spoken",
+        "2 managers get no more tasks until they send a message",
     );
     let (severity, text) = one(&document, "2 awaited");
     assert_eq!(severity, Severity::Problem);
-    assert!(text.contains("with their next heartbeat"), "{text}");
+    assert!(text.contains("with the next heartbeat"), "{text}");
 }
 
 #[test]
@@ -60,14 +60,17 @@ fn tasks_are_in_doubt() {
     document.managers[1].in_doubt = 2;
     let (severity, text) = one(&document, "2 tasks are in doubt, at n2-manager on n2");
     assert_eq!(severity, Severity::Note);
-    assert!(text.contains("None is given up unless"), "{text}");
+    assert!(
+        text.contains("The first of them fails later unless"),
+        "{text}"
+    );
     document.managers[1].doubt_ends_in_s = Some(12.0);
     (
         document.managers[0].in_doubt,
         document.managers[0].doubt_ends_in_s,
     ) = (1, Some(75.0));
     let (_, text) = one(&document, "3 tasks are in doubt");
-    assert!(text.contains("The first is given up in 12 s"), "{text}");
+    assert!(text.contains("The first of them fails in 12 s"), "{text}");
 }
 
 #[test]
@@ -85,7 +88,7 @@ fn a_manager_fails_everything() {
     document.managers[0].held = true;
     let (_, text) = one(&document, "1 manager fails every task");
     assert!(
-        text.contains("No more tasks go there: it is held"),
+        text.contains("No more tasks go there, because it is held"),
         "{text}"
     );
     assert!(!text.contains("--hold-failing-managers"), "{text}");
@@ -94,18 +97,18 @@ fn a_manager_fails_everything() {
 #[test]
 fn a_manager_does_not_read_its_tasks() {
     let mut document = staffed(5, 40.0);
-    none(&document, "take the tasks that were sent");
+    none(&document, "read the tasks that were sent");
     document.managers[0].clogged = true;
     let (severity, text) = one(
         &document,
-        "1 manager does not take the tasks that were sent",
+        "1 manager does not read the tasks that were sent",
     );
     assert_eq!(severity, Severity::Warning);
     assert!(text.contains("until it does"), "{text}");
     document.managers[1].clogged = true;
-    one(&document, "2 managers do not take the tasks that were sent");
+    one(&document, "2 managers do not read the tasks that were sent");
     // Clogged managers have no room, so that waiting tasks are no error of the interchange.
-    none(&document, "fault of the interchange");
+    none(&document, "bug of the interchange");
 }
 
 #[test]
@@ -127,7 +130,7 @@ fn losses_are_reported() {
     assert_eq!(one(&lost, "1 manager was lost").0, Severity::Note);
     lost.totals.late_results = 2;
     lost.totals.tasks_unreadable = 1;
-    assert_eq!(one(&lost, "2 results came too late").0, Severity::Note);
+    assert_eq!(one(&lost, "2 results arrived too late").0, Severity::Note);
     assert_eq!(one(&lost, "1 task failed because").0, Severity::Warning);
 }
 
@@ -139,11 +142,11 @@ fn managers_that_parsl_removes_are_no_losses() {
         (manager.held, manager.suspect_s) = (true, Some(3.0));
     }
     ended.managers[1].last_heard_s = 100.0;
-    let (severity, _) = one(&ended, "answered, and nobody waits for more");
+    let (severity, _) = one(&ended, "has its result, and no manager accepts tasks");
     assert_eq!(severity, Severity::Note);
     assert_eq!(told(&ended).len(), 1);
     ended.managers.push(manager("2", "n3"));
-    one(&ended, "answered, and 1 manager waits for more");
+    one(&ended, "has its result, and 1 manager is ready for more");
     one(&ended, "Of 3 managers, 2 held and 0 draining");
     none(&ended, "without a connection");
     ended.managers[0].in_flight = 1;
@@ -173,10 +176,10 @@ fn a_task_hangs() {
     slow.totals.in_flight_longest_s = 30.0;
     none(&slow, "Task 17");
     slow.totals.tasks_done = 9;
-    let (severity, text) = one(&slow, "Task 17 has been with manager n1-manager on n1");
+    let (severity, text) = one(&slow, "Task 17 has been on manager n1-manager on n1");
     assert_eq!(severity, Severity::Warning);
     assert!(
-        text.contains("1 h 06 min, and no other one took more than 30 s"),
+        text.contains("1 h 06 min, and no finished task took longer than 30 s"),
         "{text}"
     );
     // Below the limit the task may just be a long one.

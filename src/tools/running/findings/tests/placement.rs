@@ -9,10 +9,10 @@ use status::document::{Lack, Reservation, State, Unmet};
 fn tasks_with_requirements_may_wait_although_there_is_room() {
     let mut asking = staffed(4, 9.0);
     asking.queue.asking = 3;
-    one(&asking, "a fault of the interchange itself");
+    one(&asking, "a bug of the interchange");
     asking.queue.asking = 4;
-    none(&asking, "a fault of the interchange itself");
-    let (severity, text) = one(&asking, "is free on none of them now");
+    none(&asking, "a bug of the interchange");
+    let (severity, text) = one(&asking, "none of them now has what");
     assert_eq!(severity, Severity::Note);
     assert!(
         text.contains("4 tasks wait, the oldest for 9.0 s"),
@@ -20,18 +20,18 @@ fn tasks_with_requirements_may_wait_although_there_is_room() {
     );
     assert!(text.contains("room for 8 more tasks of one slot"), "{text}");
     asking.queue.unmet = vec![unmet(4, Lack::Node)];
-    none(&asking, "is free on none of them now");
+    none(&asking, "none of them now has what");
     // A reserved manager has no room for a task without requirements.
     let mut reserved = staffed(4, 9.0);
     reserved.managers[0].reserved = true;
     reserved.managers[1] = full_manager("1", "n2");
-    none(&reserved, "there is room");
+    none(&reserved, "although managers that accept tasks have room");
     one(
         &reserved,
-        "the 1 manager that takes tasks is full (1 take no tasks: 1 reserved)",
+        "the only manager that accepts tasks is full (1 not accepting tasks: 1 reserved)",
     );
     reserved.managers.truncate(1);
-    none(&reserved, "takes none");
+    none(&reserved, "accepts none");
 }
 
 #[test]
@@ -41,13 +41,13 @@ fn a_manager_full_of_wide_tasks_is_full() {
         (manager.in_flight, manager.busy_slots) = (1, 4);
     }
     full.in_flight = 2;
-    let (_, text) = one(&full, "all 2 managers that take tasks are full");
+    let (_, text) = one(&full, "all 2 managers that accept tasks are full");
     assert!(
         text.contains("with 2 tasks on 8 slots for 8 workers"),
         "{text}"
     );
     full.queue.tasks = 0;
-    one(&full, "2 tasks on 8 slots in the hands of 2 managers");
+    one(&full, "2 tasks on 8 slots in flight on 2 managers");
 }
 
 #[test]
@@ -56,12 +56,12 @@ fn tasks_that_fit_no_manager_are_reported_with_the_lack() {
     document.queue.asking = 12;
     none(&document, "need");
     document.queue.unmet = vec![unmet(12, SLOTS)];
-    let told = "12 tasks need 8 slots on one manager; the largest has 4.";
+    let told = "12 tasks need 8 slots on one manager; the largest manager has 4.";
     let (severity, text) = one(&document, told);
     assert_eq!(severity, Severity::Warning, "a block may be on its way");
     for word in [
-        "Asked for: what 12 ask for.",
-        "wait until a block comes",
+        "Required: what 12 ask for.",
+        "wait for a block that has",
         "mem_per_worker",
     ] {
         assert!(text.contains(word), "{word}: {text}");
@@ -89,31 +89,35 @@ fn each_lack_has_its_words_and_its_remedy() {
     let time = of(1, Lack::Time { longest_s: 580.0 });
     let (_, text) = one(
         &time,
-        "1 task needs more time than any manager has left; the longest is 9 min 40 s.",
+        "1 task needs more time than any manager has left; the longest remaining time is 9 min \
+         40 s.",
     );
     assert!(text.contains("running_time_min"), "{text}");
     let (_, text) = one(
         &of(2, Lack::Node),
-        "2 tasks need a node that no manager is on.",
+        "2 tasks need a node on which no manager runs.",
     );
     let command = "`htex-interchange status --managers /runs/runinfo/003/htex`";
     assert!(text.contains(command), "{text}");
     let manager = "evil\u{1b}".to_owned();
     let (_, text) = one(
         &of(1, Lack::Affinity { manager }),
-        "1 task needs manager evil\u{fffd}, which runs others of the same affinity and cannot hold \
-         it.",
+        "1 task needs manager evil\u{fffd}, which runs other tasks of the same affinity and is \
+         too small for it.",
     );
-    assert!(text.contains("when that manager goes or is held"), "{text}");
+    assert!(
+        text.contains("when that manager leaves or is held"),
+        "{text}"
+    );
     let mut nameless = of(3, SLOTS);
     nameless.queue.unmet[0].needs.clear();
-    none(&nameless, "Asked for");
+    none(&nameless, "Required");
     let mut held = of(3, Lack::Managers);
     held.managers
         .iter_mut()
         .for_each(|manager| manager.held = true);
     none(&held, "3 tasks need");
-    one(&held, "none of 2 managers takes any: 2 held");
+    one(&held, "none of 2 managers accepts any: 2 held");
 }
 
 #[test]
@@ -124,7 +128,7 @@ fn kinds_with_most_tasks_are_listed() {
     let (_, text) = one(&document, "3 tasks of 2 more kinds fit no manager either.");
     assert!(text.starts_with("9 tasks need"), "{text}");
     assert!(
-        text.contains("Asked for: what 9 ask for; what 7 ask for; what 5 ask for."),
+        text.contains("Required: what 9 ask for; what 7 ask for; what 5 ask for."),
         "{text}"
     );
 }
@@ -143,15 +147,15 @@ fn a_reservation_is_reported() {
     document.reservation = Some(reservation.clone());
     let (severity, _) = one(
         &document,
-        "Manager n2-manager on n2 has been reserved for 2.0 s, for the first of 12 tasks that ask \
-         for 8 cores: others have gone before it for 7.0 s.",
+        "Manager n2-manager on n2 has been reserved for 2.0 s, for the first of 12 tasks that \
+         require 8 cores: other tasks were sent ahead of this task for 7.0 s.",
     );
     assert_eq!(severity, Severity::Note);
     reservation.tasks = 1;
     document.reservation = Some(reservation);
     one(
         &document,
-        "has been reserved for 2.0 s, for 1 task that asks for 8 cores: others",
+        "has been reserved for 2.0 s, for 1 task that requires 8 cores: other tasks",
     );
 }
 
