@@ -36,8 +36,8 @@ pub struct Arguments {
     #[arg(long, value_name = "X.Y")]
     pub python_version: Option<PythonVersion>,
 
-    /// Parsl version of the submit side, exactly as in parsl.version.VERSION (2026.08.10), which
-    /// managers are checked against. Default: detected automatically.
+    /// Parsl version of the submit side, which managers must have, too. It is written as in
+    /// parsl.version.VERSION: 2026.08.10. Default: detected automatically.
     #[arg(long, value_name = "VERSION")]
     pub parsl_version: Option<String>,
 

@@ -12,6 +12,7 @@ import shutil
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_status import place  # noqa: F401
@@ -199,7 +200,7 @@ def test_every_short_python_example_runs():
     """Each is an import, or an executor as Parsl's Config takes it. The long example of the page
     `use` runs in test_placement.py."""
     examples = [example for example in python_examples() if example.count("\n") < 5]
-    assert len(examples) == len(python_examples()) - 1 == 4
+    assert len(examples) == len(python_examples()) - 2 == 4
     for example in examples:
         names: dict[str, object] = {}
         if not example.startswith("from "):
@@ -209,3 +210,13 @@ def test_every_short_python_example_runs():
         assert made is None or made.interchange_launch_cmd == ["htex-interchange"]
         ours = htex_interchange.HighThroughputExecutor
         assert made is not None or names["HighThroughputExecutor"] is ours
+
+
+def test_the_slurm_example_is_a_configuration():
+    """Nothing is started: the example of the page `use` must only be one that Parsl accepts."""
+    (example,) = [example for example in python_examples() if "SlurmProvider(" in example]
+    names: dict[str, Any] = {}
+    exec(example, names)
+    (executor,) = names["config"].executors
+    assert executor.interchange_launch_cmd == ["htex-interchange"]
+    assert executor.provider.nodes_per_block == 2
