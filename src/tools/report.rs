@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(told.lines().count(), 1);
         for word in [
             "/gone, ",
-            "/without)",
+            "/without; ",
             "`pip install htex-interchange`",
             "--python",
         ] {

@@ -452,8 +452,8 @@ fn a_flood_of_bad_messages_costs_few_lines_and_is_counted() {
     assert_eq!(count(&events, ""), (0, vec![]));
     desk.now.monotonic = due;
     desk.interchange.handle_time(desk.now);
-    let told = "980 more manager messages that cannot be read within a second; the first ones \
-                stand above";
+    let told = "980 more manager messages that cannot be read within a second; only the first ones \
+                are logged";
     assert_eq!(count(&events, "b'"), (0, vec![told.to_owned()]));
     assert_eq!(desk.interchange.next_deadline(), None);
     // A peer that uses a new identity every time is limited too.
@@ -493,9 +493,9 @@ fn anomalies_of_the_broker_are_limited_too() {
     let texts: Vec<String> = events.take().into_iter().map(|line| line.text).collect();
     let told = [
         "This process was suspended for 30.0 s; this time does not count as silence of managers",
-        "5 more messages of managers that are not registered within a second; the first ones \
-         stand above",
-        "4 more registrations of known managers within a second; the first ones stand above",
+        "5 more messages of managers that are not registered within a second; only the first ones \
+                are logged",
+        "4 more registrations of known managers within a second; only the first ones are logged",
     ];
     assert_eq!(texts, told);
 }

@@ -144,7 +144,8 @@ fn slots_are_shown_if_tasks_take_several() {
         "reserved ██░░░░ 1/4 ",
         "busy     ███░░░ 2/4 ",
         "1,200 tasks need a node on which no manager runs.",
-        "has been reserved for 12 s, for 1 task that requires",
+        "has been reserved for 12 s, for 1 task that ",
+        "requires 4 cores",
     ] {
         assert!(text.contains(told), "{told} in\n{text}");
     }

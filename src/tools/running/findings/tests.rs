@@ -208,7 +208,7 @@ fn unused_room_is_reported() {
     assert_eq!(severity, Severity::Problem);
     assert!(text.contains("may be a bug of the interchange"), "{text}");
     stuck.interchange.selector = "mine.Selector".to_owned();
-    one(&stuck, "your own selector, mine.Selector");
+    one(&stuck, "Your own selector, mine.Selector");
     let mut flowing = staffed(4, 9.0);
     flowing.rates.last_5_s.dispatched = 0.2;
     none(&flowing, "although managers that accept tasks have room");

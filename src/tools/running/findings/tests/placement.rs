@@ -43,7 +43,7 @@ fn a_manager_full_of_wide_tasks_is_full() {
     full.in_flight = 2;
     let (_, text) = one(&full, "all 2 managers that accept tasks are full");
     assert!(
-        text.contains("with 2 tasks on 8 slots for 8 workers"),
+        text.contains("with 2 tasks on 8 slots in flight on 8 workers"),
         "{text}"
     );
     full.queue.tasks = 0;
