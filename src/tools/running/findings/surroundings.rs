@@ -111,7 +111,7 @@ pub(super) fn of_the_submit_side(document: &Document) -> Vec<Finding> {
                 ),
             )
             .because(
-                "It accepts tasks again automatically when it holds less than three quarters of \
+                "It accepts tasks again automatically when it holds less than seven eighths of \
                  the limit; nothing is lost. --max-queued-bytes sets the limit.",
             )
             .shown_by(
