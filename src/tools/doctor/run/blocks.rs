@@ -40,8 +40,7 @@ struct Block {
     script: Option<PathBuf>,
     has_ended: bool,
     has_failed: bool,
-    has_exit_status: bool,
-    has_stderr: bool,
+    parts: Vec<Part>,
     /// The batch system's id of the block's job, from parsl.log.
     job: Option<String>,
 }
@@ -156,11 +155,11 @@ impl Blocks {
                 continue;
             }
             let block = self.blocks.entry(name.block.to_owned()).or_default();
+            block.parts.push(name.part);
             match name.part {
                 Part::Script => block.script = Some(file.clone()),
                 Part::ExitStatus => {
                     let status = fs::read_to_string(file).unwrap_or_default();
-                    block.has_exit_status = true;
                     let status_told = status_of(&status);
                     block.has_ended = status_told.is_some();
                     block.has_failed = status_told.is_some_and(|status| status != 0);
@@ -168,8 +167,7 @@ impl Blocks {
                         self.statuses.push(shown(file, 1, &status));
                     }
                 }
-                Part::Stderr => block.has_stderr = true,
-                Part::Stdout | Part::JobLog => {}
+                Part::Stderr | Part::Stdout | Part::JobLog => {}
             }
             let is_told = matches!(name.part, Part::Stderr | Part::Stdout | Part::JobLog);
             match is_told && self.stderr_read >= READ_MAX as u64 {
@@ -221,7 +219,7 @@ impl Blocks {
         let silent: Vec<&Block> = self
             .blocks
             .values()
-            .filter(|block| !block.has_stderr)
+            .filter(|block| !block.parts.contains(&Part::Stderr))
             .collect();
         let submitted = self.submitted(parsl, label);
         let Some(some) = silent.last().filter(|_| submitted > 0) else {
@@ -229,7 +227,7 @@ impl Blocks {
         };
         let provider = some.script.as_deref().and_then(|script| {
             let (text, _) = ends_of(script, END_BYTES, 0).ok()?;
-            provider_of(&script.to_string_lossy(), &text, some.has_exit_status)
+            provider_of(&script.to_string_lossy(), &text, &some.parts)
         });
         let by = provider.map_or_else(String::new, |provider| match provider.keeps_stderr {
             true => format!(" of {} ({})", provider.name, provider.source),

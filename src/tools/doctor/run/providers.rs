@@ -148,18 +148,18 @@ impl<'a> Name<'a> {
     }
 }
 
-/// Returns the provider that wrote this script, whose name is `file`.
-pub(super) fn provider_of(
-    file: &str,
-    script: &str,
-    has_exit_status: bool,
-) -> Option<&'static Provider> {
+/// Returns the provider that wrote this script, whose name is `file`. Two providers write scripts
+/// without a mark. Which of them wrote this one is known from the block's other files (`parts`),
+/// and so is unknown until the block begins. LocalProvider writes the exit status first.
+pub(super) fn provider_of(file: &str, script: &str, parts: &[Part]) -> Option<&'static Provider> {
     let marked = PROVIDERS
         .iter()
         .find(|provider| !provider.mark.is_empty() && script.contains(provider.mark));
-    let name = match has_exit_status {
-        true => "LocalProvider",
-        false => "AdHocProvider",
+    let has = |part| parts.contains(&part);
+    let name = match (has(Part::ExitStatus), has(Part::Stdout)) {
+        (true, _) => "LocalProvider",
+        (false, true) => "AdHocProvider",
+        (false, false) => return marked,
     };
     let plain = PROVIDERS.iter().find(|provider| provider.name == name);
     marked.or(plain.filter(|_| file.ends_with(".sh")))
@@ -279,11 +279,16 @@ mod tests {
     #[test]
     fn each_provider_is_known_by_its_script() {
         for provider in &PROVIDERS {
-            let (file, local) = ("x.sh", provider.name == "LocalProvider");
-            let found = provider_of(file, &format!("#!\n{}x", provider.mark), local);
+            let parts: &[Part] = match provider.name {
+                "LocalProvider" => &[Part::Stdout, Part::ExitStatus],
+                _ => &[Part::Stdout],
+            };
+            let found = provider_of("x.sh", &format!("#!\n{}x", provider.mark), parts);
             assert_eq!(found.map(|found| found.name), Some(provider.name));
             assert!(provider.source.starts_with("providers/"));
         }
-        assert!(provider_of("x.submit", "of another", false).is_none());
+        assert!(provider_of("x.submit", "of another", &[Part::Stdout]).is_none());
+        let just_written = provider_of("x.sh", "of a block that has not begun", &[]);
+        assert!(just_written.is_none());
     }
 }
