@@ -135,7 +135,7 @@ def test_a_block_that_cannot_start(tmp_path):
         text = told()
         assert "1 task waits" in text and "no manager has ever registered" in text
         assert f"submit_scripts in {tmp_path / 'run'})" in text
-        assert f"`htex-interchange doctor {tmp_path / 'run'}` reads both" in text
+        assert f"`htex-interchange doctor {tmp_path / 'run'}`: it reads" in text
         assert f"manager.log in {tmp_path / 'run' / 'htex'}/block-*" in text
         assert "No manager is registered." in text
         assert not future.done()

@@ -1,8 +1,12 @@
 //! Causes that several findings name.
 
+use std::fs;
+
 use status::document::Document;
 
 use crate::shared::words::{command, some};
+
+const FILES_MAX: usize = 20_000;
 
 /// Returns a sentence that names the files of blocks and managers, and the command that reads them.
 pub(super) fn look_at_files(document: &Document) -> String {
@@ -17,11 +21,31 @@ pub(super) fn look_at_files(document: &Document) -> String {
         );
     }
     format!(
-        "Look at the blocks' output (submit_scripts in {}) and at the managers' logs (manager.log \
-         in {}/block-*): {doctor} reads both.",
+        "Run {doctor}: it reads the blocks' output (submit_scripts in {}) and the managers' logs \
+         (manager.log in {}/block-*).",
         run_dir.display(),
         logdir.display()
     )
+}
+
+/// Returns a file with the exit status of a block of this executor, and the status; None if no file
+/// shows that a block has ended. Only LocalProvider writes such files. They contain a dash until the
+/// block ends.
+pub(super) fn ended_block(document: &Document) -> Option<String> {
+    let logdir = document.interchange.logdir_path();
+    let label = logdir.file_name()?.to_string_lossy();
+    let begin = format!("parsl.{label}.block-");
+    let entries = fs::read_dir(logdir.parent()?.join("submit_scripts")).ok()?;
+    let mut files = entries.flatten().take(FILES_MAX).filter(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        name.starts_with(&begin) && name.ends_with(".sh.ec")
+    });
+    files.find_map(|entry| {
+        let text = fs::read_to_string(entry.path()).ok()?;
+        let status: i32 = text.trim().parse().ok()?;
+        Some(format!("{}: {status}", entry.path().display()))
+    })
 }
 
 /// Returns the command that queries this interchange, with `flag`.

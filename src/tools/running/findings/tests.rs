@@ -57,19 +57,22 @@ fn staffed(tasks: usize, oldest_s: f64) -> Document {
 #[test]
 fn no_manager_has_registered() {
     let (severity, text) = one(&waiting(5, 40.0), "has ever registered");
-    assert_eq!(severity, Severity::Problem);
+    assert_eq!(
+        severity,
+        Severity::Warning,
+        "blocks may wait in a queue for long"
+    );
     for word in [
         "5 tasks wait, the oldest for 40 s",
+        "registered. Run `htex-interchange doctor /runs/runinfo/003`: it reads the blocks' output",
         "No manager is connected to port 54321 of login1",
         "submit_scripts in /runs/runinfo/003)",
-        "manager.log in /runs/runinfo/003/htex/block-*): `htex-interchange doctor \
-         /runs/runinfo/003` reads both",
+        "manager.log in /runs/runinfo/003/htex/block-*)",
         "`address`",
     ] {
         assert!(text.contains(word), "{word}: {text}");
     }
-    let (severity, _) = one(&waiting(1, 3.0), "1 task waits, for 3.0 s, and no manager");
-    assert_eq!(severity, Severity::Warning, "blocks need a moment to start");
+    one(&waiting(1, 3.0), "1 task waits, for 3.0 s, and no manager");
     let mut connected = waiting(5, 40.0);
     connected.worker_port.connections = 2;
     connected.worker_port.address = Some("10.0.0.7".to_owned());
@@ -78,6 +81,23 @@ fn no_manager_has_registered() {
         text.contains("2 connections are open to port 54321 of 10.0.0.7, but no"),
         "{text}"
     );
+}
+
+#[test]
+fn the_end_of_a_block_makes_missing_managers_a_problem() {
+    let run_dir = tempfile::tempdir().unwrap();
+    let scripts = run_dir.path().join("submit_scripts");
+    std::fs::create_dir(&scripts).unwrap();
+    let mut document = waiting(5, 1.0);
+    document.interchange.logdir = run_dir.path().join("htex").display().to_string();
+    let with = |label: &str, status: &str| {
+        let file = scripts.join(format!("parsl.{label}.block-0.1796016713.92.sh.ec"));
+        std::fs::write(file, status).unwrap();
+        one(&document, "has ever registered").0
+    };
+    assert_eq!(with("htex", "-"), Severity::Warning, "the block still runs");
+    assert_eq!(with("other", "127"), Severity::Warning);
+    assert_eq!(with("htex", "127\n"), Severity::Problem);
 }
 
 #[test]
@@ -93,7 +113,7 @@ fn removed_files_are_not_recommended() {
     lost.totals.managers_lost = 1;
     lost.events = vec![event(1.0, "lost", 0)];
     for mut document in [nobody, refused, connected, gone, lost] {
-        let doctor = "`htex-interchange doctor /runs/runinfo/003` reads both";
+        let doctor = "`htex-interchange doctor /runs/runinfo/003`: it reads";
         assert!(
             one(&document, doctor)
                 .1
@@ -362,8 +382,16 @@ fn versions_differ() {
 }
 
 #[test]
+fn paused_intake_names_the_mark_at_which_it_resumes() {
+    let mut paused = document();
+    paused.back_pressure.takes_tasks = false;
+    one(&paused, "less than seven eighths of the limit");
+}
+
+#[test]
 fn the_worst_comes_first() {
     let mut bad = waiting(5, 40.0);
+    bad.worker_port.keys_refused = 1;
     bad.process.log_lines_dropped = 7;
     bad.totals.late_results = 1;
     let severities: Vec<Severity> = told(&bad)

@@ -1,6 +1,6 @@
 //! Findings about why tasks wait.
 
-use super::causes::{look_at_files, status_of, stopped_submit_process, wrong_keys};
+use super::causes::{ended_block, look_at_files, status_of, stopped_submit_process, wrong_keys};
 use super::evidence::{fields, of_each};
 use crate::running::labels::moment_of;
 use crate::running::manager_counts::ManagerCounts;
@@ -84,16 +84,19 @@ fn results_are_not_taken(document: &Document) -> Finding {
 fn nobody_came(document: &Document) -> Finding {
     let port = &document.worker_port;
     let refused = port.keys_refused > 0 || port.handshakes_failed > 0;
-    let severity = match refused || oldest_s(document) >= BLOCKS_COME_WITHIN_S {
+    // Blocks may wait in the batch system's queue for hours: time alone is no problem.
+    let ended = ended_block(document);
+    let severity = match refused || ended.is_some() {
         true => Severity::Problem,
         false => Severity::Warning,
     };
     let place = place_of(document);
-    let advice = if refused {
-        wrong_keys(document)
+    let files = look_at_files(document);
+    let remedy = if refused {
+        format!("{} {files}", wrong_keys(document))
     } else if port.connections > 0 {
         format!(
-            "{} to {place}, but no manager has registered.",
+            "{} to {place}, but no manager has registered. {files}",
             match port.connections {
                 1 => "1 connection is open".to_owned(),
                 open => format!("{} are open", some(open, "connection")),
@@ -101,17 +104,22 @@ fn nobody_came(document: &Document) -> Finding {
         )
     } else {
         format!(
-            "No manager is connected to {place}. Perhaps no block runs yet: look at the batch \
-             system's queue. Or managers run and cannot reach this address: see the executor's \
-             `address`."
+            "{files} No manager is connected to {place}. If the blocks have printed nothing, they \
+             may still wait in the batch system's queue. If managers run, they cannot reach this \
+             address: see the executor's `address`."
         )
     };
     let text = format!("{}, and no manager has ever registered.", queue(document));
+    let shown = fields!(document => queue.tasks, totals.managers_registered,
+                        worker_port.connections, worker_port.keys_refused,
+                        worker_port.handshakes_failed);
+    let shown = match ended {
+        Some(file) => format!("{shown}, {file}"),
+        None => shown,
+    };
     Finding::new("never-registered", severity, text)
-        .remedy(format!("{advice} {}", look_at_files(document)))
-        .shown_by(fields!(document => queue.tasks, totals.managers_registered,
-                          worker_port.connections, worker_port.keys_refused,
-                          worker_port.handshakes_failed))
+        .remedy(remedy)
+        .shown_by(shown)
 }
 
 fn place_of(document: &Document) -> String {
