@@ -83,7 +83,9 @@ def test_a_word_finds_its_section_or_row(word, has):
 def test_an_unknown_topic_lists_near_ones():
     told = guide("trubleshoot")
     assert (told.returncode, told.stdout) == (WRONG_ARGUMENTS, "")
-    assert "Similar: troubleshoot" in told.stderr and "\n  use " in told.stderr
+    assert "Similar: troubleshoot" in told.stderr and "\nPages: use, install, " in told.stderr
+    assert guide("survive").stdout.startswith("`--survive`\n")
+    assert guide("ManagerLost").stdout.startswith("manager-lost\n")
 
 
 def on_a_terminal(topic: str, **env: str) -> bytes:

@@ -9,6 +9,13 @@ const FILES: [&str; 5] = [
     include_str!("findings/run.md"),
     include_str!("findings/status.md"),
 ];
+/// The exceptions in which a program may see a finding, and the finding's id.
+const EXCEPTIONS: [(&str, &str); 4] = [
+    ("BadStateException", "bad-state"),
+    ("ManagerLost", "manager-lost"),
+    ("VersionMismatch", "version-mismatch"),
+    ("InterchangeLost", "interchange-killed"),
+];
 /// The beginning of a section, before its id.
 const HEAD: &str = "\n## ";
 const ITEM: &str = "- ";
@@ -52,6 +59,15 @@ pub fn finding(id: &str) -> Option<Finding> {
     findings().find(|finding| finding.id == id)
 }
 
+/// Returns the section about the finding that a program sees as this exception; upper and lower case
+/// are the same.
+#[must_use]
+pub fn of_exception(name: &str) -> Option<Finding> {
+    let mut exceptions = EXCEPTIONS.iter();
+    let (_, id) = exceptions.find(|(exception, _)| exception.eq_ignore_ascii_case(name))?;
+    finding(id)
+}
+
 /// Returns the sections about all findings, file by file.
 pub fn findings() -> impl Iterator<Item = Finding> {
     let sections = FILES.iter().flat_map(|file| file.split(HEAD).skip(1));
@@ -66,6 +82,15 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn every_exception_has_a_finding() {
+        for (exception, id) in EXCEPTIONS {
+            let found = of_exception(&exception.to_lowercase()).map(|finding| finding.id);
+            assert_eq!(found, Some(id));
+        }
+        assert!(of_exception("ValueError").is_none());
+    }
 
     #[test]
     fn every_finding_is_complete_and_links_to_others() {

@@ -1,7 +1,11 @@
 //! Finds the part of the guide that a word names: a section by its heading, a row of a table by its
 //! first cell, or a paragraph by the bold words at its beginning.
 
+use crate::findings::{Finding, findings};
 use crate::{PAGES, Page};
+
+/// The first head of a table of transitions, whose rows only list the states that follow.
+const TRANSITIONS: &str = "after";
 
 /// A part of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +31,26 @@ pub fn part(word: &str) -> Option<Part> {
     })
 }
 
+/// Returns the findings that a field of the status document shows, such as `queue.unmet`. The number
+/// of a manager (`managers[0].held`) does not matter.
+pub fn shown_by(field: &str) -> Vec<Finding> {
+    let quoted = format!("`{}`", without_places(&field.to_lowercase()));
+    let is_field = field.contains('.') && !field.contains(['`', ' ']);
+    let names = |finding: &Finding| finding.parts().iter().any(|part| part.contains(&quoted));
+    findings().filter(|_| is_field).filter(names).collect()
+}
+
+/// Returns the topics of the pages, and the ids of the findings, whose text has this word.
+#[must_use]
+pub fn mentions(word: &str) -> Vec<&'static str> {
+    let pages = PAGES.iter().filter(|page| has_word(page.text, word));
+    let found = findings().filter(|finding| has_word(&finding.parts().join(" "), word));
+    pages
+        .map(|page| page.topic)
+        .chain(found.map(|finding| finding.id))
+        .collect()
+}
+
 /// Returns each definition of a reference, `[name]: target`, in a text.
 pub fn definitions(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.lines().filter_map(definition)
@@ -48,6 +72,31 @@ pub fn cells(line: &str) -> Vec<String> {
         .split('|')
         .map(|cell| cell.trim().replace('\u{1}', "|"));
     cells.collect()
+}
+
+/// Removes what is in brackets: `managers[0].held` becomes `managers[].held`.
+fn without_places(field: &str) -> String {
+    let mut is_place = false;
+    let kept = field.chars().filter(|c| {
+        is_place &= *c != ']';
+        let is_kept = !is_place;
+        is_place |= *c == '[';
+        is_kept
+    });
+    kept.collect()
+}
+
+/// Whether a text has a word or a phrase, not as a part of a longer word; upper and lower case are
+/// the same.
+fn has_word(text: &str, word: &str) -> bool {
+    let (text, word) = (text.to_lowercase(), word.trim().to_lowercase());
+    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    !word.is_empty()
+        && text.match_indices(&word).any(|(at, _)| {
+            let before = text[..at].chars().next_back();
+            let after = text[at + word.len()..].chars().next();
+            !is_part(before) && !is_part(after)
+        })
 }
 
 /// Whether a line is the ruler between a table's head and its rows.
@@ -97,7 +146,8 @@ fn row(page: &Page, word: &str) -> Option<String> {
             heads = cells(line);
             continue;
         }
-        if !line.starts_with('|') || is_ruler(line) {
+        let is_left_out = heads.first().is_some_and(|head| head == TRANSITIONS);
+        if !line.starts_with('|') || is_ruler(line) || is_left_out {
             continue;
         }
         let cells = cells(line);
@@ -169,6 +219,47 @@ mod tests {
         assert_eq!(row(&PAGE, "--a").as_deref(), Some(wanted));
         assert_eq!(row(&PAGE, "flag"), None);
         assert_eq!(row(&PAGE, ""), None);
+    }
+
+    #[test]
+    fn a_table_of_transitions_explains_no_state() {
+        let text = "| after | comes |\n| --- | --- |\n| held | lost |\n\n\
+                    | state | meaning |\n| --- | --- |\n| held | gets no tasks |\n";
+        let page = Page { topic: "x", text };
+        let found = row(&page, "held");
+        assert_eq!(
+            found.as_deref(),
+            Some("## held\n\n- meaning: gets no tasks\n")
+        );
+        for state in ["queued", "replaced"] {
+            let found = part(state);
+            assert!(
+                found.is_none_or(|part| !part.text.contains("comes: ")),
+                "{state}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_field_of_the_status_names_the_findings_that_it_shows() {
+        let ids = |field: &str| -> Vec<&str> {
+            let found = shown_by(field);
+            found.iter().map(|finding| finding.id).collect()
+        };
+        assert!(ids("queue.unmet").contains(&"no-manager-fits"));
+        assert!(ids("totals.managers_lost").contains(&"manager-lost"));
+        assert!(ids("managers[0].held").contains(&"managers-held"));
+        for none in ["queue", "queue.unme", "no such.thing", ""] {
+            assert!(ids(none).is_empty(), "{none}");
+        }
+    }
+
+    #[test]
+    fn whole_words_of_all_texts_are_found() {
+        assert!(mentions("gunicorn").is_empty() && mentions("").is_empty());
+        let found = mentions("worker_init");
+        assert!(found.contains(&"never-registered") || found.contains(&"manager-versions"));
+        assert!(has_word("a Slurm job", "slurm") && !has_word("slurmstepd", "slurm"));
     }
 
     #[test]

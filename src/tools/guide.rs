@@ -10,14 +10,18 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use ::guide::findings::findings;
+use ::guide::findings::{findings, of_exception};
 use ::guide::{PAGES, Page, lookup, page};
 
 use crate::explain;
 use crate::shared::output::{Trouble, WRONG_ARGUMENTS, complain, say};
 use crate::shared::pager;
 use crate::shared::paper::Paper;
-use crate::shared::words::wrapped;
+use crate::shared::words::{paragraph, wrapped};
+
+const COLUMNS: usize = 92;
+/// Maximum number of topics that are listed because their text has a word.
+const HITS_MAX: usize = 6;
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
@@ -74,15 +78,36 @@ fn text_on(topic: &str, paper: &Paper) -> Option<String> {
     if let Some(page) = page(&topic.to_lowercase()) {
         return Some(markdown::rendered(page.text, paper));
     }
-    let finding = explain::page(&topic.to_lowercase());
+    let id = of_exception(topic).map_or_else(|| topic.to_lowercase(), |of| of.id.to_owned());
+    let finding = explain::page(&id);
     // If the topic is a finding, only the log code of the same name adds anything to its page.
     let part = lookup::part(topic).filter(|part| finding.is_none() || part.topic == "codes");
+    // `survive` also names the flag `--survive`.
+    let flag = || lookup::part(&format!("--{topic}")).filter(|_| finding.is_none());
+    let part = part.or_else(flag);
     let part = part.map(|part| {
         let text = markdown::rendered(&part.text, paper);
         format!("{text}\n(from `htex-interchange guide {}`)\n", part.topic)
     });
     let texts: Vec<String> = finding.into_iter().chain(part).collect();
-    (!texts.is_empty()).then(|| texts.join("\n"))
+    match texts.is_empty() {
+        true => field(topic),
+        false => Some(texts.join("\n")),
+    }
+}
+
+/// Describes a field of the status document by the findings that it shows.
+fn field(topic: &str) -> Option<String> {
+    let shown = lookup::shown_by(topic);
+    let mut text = format!(
+        "{topic} is a field of the status document (`htex-interchange status --json`).\nThese \
+         findings depend on it; `htex-interchange guide ID` explains them:\n\n"
+    );
+    for finding in &shown {
+        let line = format!("{}: {}", finding.id, finding.meaning());
+        text.push_str(&paragraph(&line, "  ", COLUMNS));
+    }
+    (!shown.is_empty()).then_some(text)
 }
 
 /// Returns the message that the guide has no such topic, with similar topics.
@@ -94,8 +119,20 @@ fn unknown(topic: &str) -> String {
     if !near.is_empty() {
         let _ = write!(text, " Similar: {}.", near.join(", "));
     }
-    text.push_str("\n\n");
-    text + &contents(&Paper::piped())
+    text.push('\n');
+    let hits = lookup::mentions(topic);
+    if !hits.is_empty() {
+        let more = match hits.len().saturating_sub(HITS_MAX) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let hits = hits[..hits.len().min(HITS_MAX)].join(", ");
+        let _ = writeln!(text, "Topics whose text has the word: {hits}{more}.");
+    }
+    let pages: Vec<&str> = PAGES.iter().map(|page| page.topic).collect();
+    let pages = format!("Pages: {}.", pages.join(", "));
+    text.push_str(&paragraph(&pages, "", COLUMNS));
+    text + "`htex-interchange guide` says what each page is about.\n"
 }
 
 #[cfg(test)]
@@ -129,6 +166,11 @@ mod tests {
             ("never-registered", "Related: "),
             ("Never-Registered", "Related: "),
             ("--events", "default"),
+            ("survive", "`--survive`\n---"),
+            ("BadStateException", "bad-state\n"),
+            ("managerlost", "manager-lost\n"),
+            ("queue.unmet", "no-manager-fits: "),
+            ("managers[0].held", "is a field of the status document"),
             ("metrics", "htex_interchange_tasks_received_total"),
             (
                 "htex_interchange_slots",
@@ -142,6 +184,14 @@ mod tests {
         let told = unknown("opperate");
         assert!(
             told.starts_with("the guide has no topic \"opperate\". Similar: operate"),
+            "{told}"
+        );
+        assert!(told.contains("\nPages: use, install, ") && told.lines().count() < 8);
+        let told = unknown("slurmstepd");
+        assert!(!told.contains("has the word"), "{told}");
+        let told = unknown("worker_init");
+        assert!(
+            told.contains("\nTopics whose text has the word: "),
             "{told}"
         );
     }
