@@ -19,6 +19,16 @@ const FILES_MAX: usize = 20_000;
 /// Maximum number of an executor's files whose ends are read.
 const READ_MAX: usize = 2_000;
 const END_BYTES: u64 = 16 << 10;
+/// What a shell prints behind a command that it does not find.
+const NOT_FOUND: &str = ": command not found";
+const WORKER_POOL: &str = "process_worker_pool.py";
+/// Messages of a manager that cannot reach the interchange.
+const NO_CONNECTION: [&str; 4] = [
+    "Connection refused",
+    "No route to host",
+    "Network is unreachable",
+    "No viable ZMQ url",
+];
 
 /// What the blocks of one executor left behind.
 #[derive(Debug, Default)]
@@ -113,11 +123,31 @@ impl Blocks {
             true => Finding::problem("never-registered", what),
         };
         let finding = self.with_evidence(finding.because(self.said()));
-        finding.remedy(
-            "If the error is \"command not found\", let the provider's worker_init enter the \
-             submit side's environment. If a manager cannot connect, set another address. If a job \
-             has not started yet, wait.",
-        )
+        finding.remedy(self.remedy())
+    }
+
+    /// Returns what to do about the blocks' last message, or about their memory.
+    fn remedy(&self) -> String {
+        if let Some(remedy) = self.causes.memory_remedy() {
+            return remedy.to_owned();
+        }
+        let words = self.last_words.as_deref().unwrap_or_default();
+        match words.split_once(NOT_FOUND).map(|(before, _)| before) {
+            Some(before) if before.ends_with(WORKER_POOL) => {
+                "Let the provider's worker_init enter the submit side's environment.".to_owned()
+            }
+            Some(before) => {
+                let command = before.rsplit(' ').next().unwrap_or_default();
+                format!("worker_init or launch_cmd uses {command}, which the node lacks.")
+            }
+            None if NO_CONNECTION.iter().any(|mark| words.contains(mark)) => {
+                "Set the executor's address to one that the nodes can reach.".to_owned()
+            }
+            None => "If the error is \"command not found\", let the provider's worker_init enter \
+                     the submit side's environment. If a manager cannot connect, set another \
+                     address. If a job has not started yet, wait."
+                .to_owned(),
+        }
     }
 
     /// Reports the blocks that ended with an error.
@@ -332,6 +362,42 @@ mod tests {
         );
         assert!(!slurm.have_ended());
         assert_eq!(slurm.never_registered(2, false).severity, Severity::Warning);
+    }
+
+    #[test]
+    fn the_last_message_decides_the_remedy() {
+        let remedy_of = |words: &str| {
+            let files = [("parsl.htex.block-0.1796016713.1.stderr", words)];
+            blocks(&files, "htex").never_registered(1, false).remedy
+        };
+        for (words, has) in [
+            (
+                "x.sh: line 5: process_worker_pool.py: command not found",
+                "Let the provider's worker_init enter",
+            ),
+            (
+                "x.sh: line 3: conda: command not found",
+                "uses conda, which the node lacks",
+            ),
+            (
+                "slurmstepd: error: Detected 1 oom_kill event",
+                "Request more memory",
+            ),
+            (
+                "ConnectionError: No viable ZMQ url from: tcp://10.0.0.7:54321",
+                "Set the executor's address",
+            ),
+        ] {
+            let remedy = remedy_of(words);
+            assert!(
+                remedy.contains(has) && !remedy.contains("wait"),
+                "{words}: {remedy}"
+            );
+        }
+        let unknown = remedy_of("Traceback");
+        for has in ["command not found", "another address", "wait"] {
+            assert!(unknown.contains(has), "{unknown}");
+        }
     }
 
     #[test]

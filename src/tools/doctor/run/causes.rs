@@ -216,8 +216,7 @@ pub(super) struct Causes {
 }
 
 impl Causes {
-    /// Searches the last lines of a file for causes. `above` is the number of lines before them, if
-    /// known.
+    /// Searches a file's last lines for causes. `above`: the number of lines before them, if known.
     pub(super) fn hear(&mut self, path: &Path, text: &str, above: Option<usize>) {
         for (line, place) in text.lines().zip(0..) {
             let small = line.to_lowercase();
@@ -267,13 +266,7 @@ impl Causes {
     }
 
     pub(super) fn are_none(&self) -> bool {
-        self.found.iter().all(|heard| {
-            let Heard {
-                by_anyone,
-                by_batch_system,
-            } = heard;
-            by_anyone.is_empty() && by_batch_system.is_empty()
-        })
+        self.found.iter().all(Heard::is_none)
     }
 
     pub(super) fn findings(&self, ended: Ended) -> Vec<Finding> {
@@ -291,6 +284,14 @@ impl Causes {
         found
     }
 
+    /// Returns what to do about memory that ran out, a node's or a GPU's.
+    pub(super) fn memory_remedy(&self) -> Option<&'static str> {
+        let heard = CAUSES.iter().zip(&self.found);
+        let mut found = heard.filter(|(_, heard)| !heard.is_none());
+        let is_of_memory = |cause: &Cause| cause.kind.id.ends_with("-memory");
+        found.find_map(|(cause, _)| is_of_memory(cause).then_some(cause.kind.remedy))
+    }
+
     fn push(&mut self, id: &str, line: String) {
         if let Some(place) = CAUSES.iter().position(|cause| cause.kind.id == id) {
             self.found[place].by_batch_system.push(line);
@@ -299,6 +300,10 @@ impl Causes {
 }
 
 impl Heard {
+    fn is_none(&self) -> bool {
+        self.by_anyone.is_empty() && self.by_batch_system.is_empty()
+    }
+
     fn finding(&self, kind: &Kind, ended: Ended) -> Option<Finding> {
         let is_said = !self.by_batch_system.is_empty();
         let lines = match is_said {
