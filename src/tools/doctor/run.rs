@@ -133,7 +133,30 @@ fn examine_executor(run: &Path, directory: &Path, parsl: &ParslLog, diagnosis: &
     let causes = blocks.causes.findings(Ended::of(&found, parsl));
     found.extend(causes);
     tell_what_was_read(&blocks, &managers, diagnosis);
+    drop_repeated(&mut found);
     diagnosis.add_about(&label, found);
+}
+
+/// Drops what another finding tells better. The status of a running interchange tells which tasks
+/// fit no manager now; its log tells only that there were some. If no manager ever registered, it is
+/// clear that none accepts tasks.
+fn drop_repeated(found: &mut Vec<Finding>) {
+    let has = |id| found.iter().any(|finding| finding.id == id);
+    let never_registered = has("never-registered");
+    let worst = found
+        .iter()
+        .filter(|finding| finding.id == "no-manager-fits");
+    let worst = worst.map(|finding| finding.severity).min();
+    let mut is_told = false;
+    found.retain(|finding| match finding.id {
+        "nobody-takes-tasks" => !never_registered,
+        "no-manager-fits" => {
+            let is_kept = !is_told && Some(finding.severity) == worst;
+            is_told |= is_kept;
+            is_kept
+        }
+        _ => true,
+    });
 }
 
 /// Reports that no manager registered. `may_run`: the interchange runs, or nothing shows its end.
@@ -191,4 +214,34 @@ fn not_ours(log: &Log) -> Option<Finding> {
         .because("Its log has less information, so fewer findings are possible.")
         .shown_by(log.shown(stock)),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::finding::Severity;
+
+    #[test]
+    fn a_finding_is_not_repeated() {
+        let of_the_log = || Finding::warning("no-manager-fits", "Tasks required more.");
+        let told = |found: Vec<Finding>| -> Vec<(&str, Severity)> {
+            let mut found = found;
+            drop_repeated(&mut found);
+            let ids = found.iter().map(|finding| (finding.id, finding.severity));
+            ids.collect()
+        };
+        let now = Finding::problem("no-manager-fits", "1 task fits no manager.");
+        assert_eq!(
+            told(vec![of_the_log(), now]),
+            [("no-manager-fits", Severity::Problem)]
+        );
+        assert_eq!(told(vec![of_the_log()]).len(), 1);
+        let nobody = || Finding::warning("nobody-takes-tasks", "1 task in the queue.");
+        let never = Finding::warning("never-registered", "1 block submitted.");
+        assert_eq!(
+            told(vec![nobody(), never]),
+            [("never-registered", Severity::Warning)]
+        );
+        assert_eq!(told(vec![nobody()]).len(), 1);
+    }
 }
