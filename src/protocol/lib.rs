@@ -16,7 +16,9 @@
 //! | interchange ⇄ user's selector | [`SelectorQuestion`], [`SelectorAnswer`] | `user_selector` |
 //!
 //! A new message is a new variant of the type in its row. Its wire form belongs in the `parse` or
-//! `encode` of that file, and the compiler then reports every place that must handle the variant.
+//! `encode` of that file, and the compiler then reports every `match` that must handle the variant.
+//! It does not report tables of words: for a [`Command`], add the name to `Command::named`, to
+//! `command` in broker/tests/script.rs, and to the list of commands in broker/tests/simulation.rs.
 //!
 //! All types share `ids`, [`Opaque`] (in `opaque`: bytes that are carried and never opened) and
 //! [`Malformed`]. Values that applications may write as any Python type are read by `number` and

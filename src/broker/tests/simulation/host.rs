@@ -340,7 +340,7 @@ impl Host {
                 model.hold(&name.to_text());
                 vec!["reply none".to_owned()]
             }
-            _ => vec!["reply none".to_owned()],
+            Command::WorkerPorts | Command::Unknown(_) => vec!["reply none".to_owned()],
         };
         let reply = self.world.broker.handle_command(command, self.world.now);
         let mut seen = self.seen()?;
