@@ -1,0 +1,1 @@
+"""What a release consists of, and the command that makes all of it at once."""
