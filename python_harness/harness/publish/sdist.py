@@ -27,8 +27,10 @@ WORKSHOP = PROJECT / "target" / "vendor"
 FILTER = "cargo-vendor-filterer"
 FILTER_VERSION = "0.5.18"
 PLATFORMS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu")
-# Large files of crates that no build on Linux reads.
+# Files of crates that no build of the product reads.
 LEFT_OUT_OF_CRATES = (
+    "tracing#test-macros",
+    "vcpkg#test-data",
     "zeromq-src#vendor/Doxygen.cfg",
     "zeromq-src#vendor/NEWS",
     "zeromq-src#vendor/builds",
@@ -69,8 +71,17 @@ def run(options) -> int:
 
 
 def version() -> str:
+    return _in_manifest("version")
+
+
+def repository() -> str:
+    """Returns the address of the forge, which has a page for each release."""
+    return _in_manifest("repository")
+
+
+def _in_manifest(key: str) -> str:
     manifest = (PROJECT / "Cargo.toml").read_text()
-    return re.search(r'^version = "(.+)"', manifest, re.MULTILINE)[1]
+    return re.search(rf'^{key} = "(.+)"', manifest, re.MULTILINE)[1]
 
 
 def build(out: Path = OUT) -> Path:
@@ -90,6 +101,10 @@ def build(out: Path = OUT) -> Path:
     (tree / "COMMIT").write_text(f"{commit}\n")
     project = _project_at_the_top((environment.HARNESS_DIR / "pyproject.toml").read_text())
     (tree / "pyproject.toml").write_text(project)
+    for licence in _many(project, "license-files"):
+        if not (tree / licence).exists():
+            text = _git("show", f"HEAD:python_harness/{licence}")
+            (tree / licence).write_text(text)
     _vendor(tree)
     (tree / "PKG-INFO").write_text(_package_information(tree))
     out.mkdir(parents=True, exist_ok=True)
@@ -172,7 +187,12 @@ def _vendor(tree: Path) -> None:
     command = [str(tools / FILTER), "vendor-filterer", "--keep-dep-kinds=no-dev"]
     command += [f"--platform={platform}" for platform in PLATFORMS]
     command += [f"--exclude-crate-path={path}" for path in LEFT_OUT_OF_CRATES]
+    # The tool can read only one package's dependencies, which without this list are the product's.
+    manifest = tree / "Cargo.toml"
+    text = manifest.read_text()
+    manifest.write_text(re.sub(r"(?ms)^default-members = \[.*?^\]$", "", text))
     ended = runner.run([*command, "vendor"], cwd=tree, env=env, capture_stdout=True)
+    manifest.write_text(text)
     if ended.code != 0:
         raise environment.Unprepared(
             f"the crates could not be put into the archive (exit {ended.code}); the reason stands "
@@ -207,26 +227,26 @@ def _package_information(tree: Path) -> str:
     def one(key: str) -> str:
         return re.search(rf'^{key} = "(.+)"', project, re.MULTILINE)[1]
 
-    def many(key: str) -> list[str]:
-        inside = re.search(rf"^{key} = \[(.*?)\]", project, re.MULTILINE | re.DOTALL)[1]
-        return re.findall(r'"(.+?)"', inside)
-
-    manifest = (tree / "Cargo.toml").read_text()
-    repository = re.search(r'^repository = "(.+)"', manifest, re.MULTILINE)[1]
     lines = io.StringIO()
     for key, value in [
         ("Metadata-Version", "2.4"),
         ("Name", one("name")),
         ("Version", version()),
         ("Summary", one("description")),
-        ("Keywords", ",".join(many("keywords"))),
+        ("Keywords", ",".join(_many(project, "keywords"))),
         ("License-Expression", one("license")),
-        *[("License-File", file) for file in many("license-files")],
+        *[("License-File", file) for file in _many(project, "license-files")],
         ("Requires-Python", one("requires-python")),
-        *[("Classifier", classifier) for classifier in many("classifiers")],
-        *[("Requires-Dist", dependency) for dependency in many("dependencies")],
-        ("Project-URL", f"Source Code, {repository}"),
+        *[("Classifier", classifier) for classifier in _many(project, "classifiers")],
+        *[("Requires-Dist", dependency) for dependency in _many(project, "dependencies")],
+        ("Project-URL", f"Source Code, {repository()}"),
         ("Description-Content-Type", "text/markdown; charset=UTF-8; variant=GFM"),
     ]:
         lines.write(f"{key}: {value}\n")
     return f"{lines.getvalue()}\n{(tree / 'README.md').read_text()}"
+
+
+def _many(project: str, key: str) -> list[str]:
+    """Returns the list of texts below a key of the project table."""
+    inside = re.search(rf"(?ms)^{key} = \[(.*?)\]$", project)[1]
+    return re.findall(r'"(.+?)"', inside)
