@@ -12,13 +12,15 @@ use source::{File, code_of, files, line_of, without_tests, words};
 const FILE_LINES_MAX: usize = 600;
 const LINE_COLUMNS_MAX: usize = 100;
 
-const TOP_LEVEL: [&str; 12] = [
+const TOP_LEVEL: [&str; 13] = [
     "Cargo.toml",
     "Cargo.lock",
     "src",
     "tests",
     "python_harness",
     "benches",
+    // Recipes of package managers, which look for no other place.
+    "packaging",
     "README.md",
     "LICENSE",
     ".ci",
