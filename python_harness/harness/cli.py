@@ -64,6 +64,9 @@ BY_THEMSELVES = {
     "bench": "harness.bench.run",
     "conformance": "harness.conformance.run",
     "fuzz": "harness.fuzz.run",
+    "recipes": "harness.publish.recipes",
+    "release": "harness.publish.release",
+    "sdist": "harness.publish.sdist",
 }
 # Commands that build nothing.
 WITHOUT_TOOLCHAIN = ("env", "conformance")
@@ -119,6 +122,8 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         "--out", metavar="DIR", help="directory of the wheel (default: target/wheels)"
     )
 
+    _add_publishing(commands)
+
     commands.add_parser("env", help="only make the environment, and print the path of its Python")
 
     words: list[str] = []
@@ -173,6 +178,21 @@ def _add_tests(commands: Commands) -> None:
     )
     fuzz.add_argument("--keep", action="store_true", help="minimise the new inputs into tests/fuzz")
     fuzz.add_argument("--seeds", action="store_true", help="only record tests/fuzz/seeds again")
+
+
+def _add_publishing(commands: Commands) -> None:
+    sdist = commands.add_parser("sdist", help="make the source archive, from which a wheel is built")
+    sdist.add_argument(
+        "--out", metavar="DIR", help="directory of the archive (default: target/sdist)"
+    )
+
+    recipes = commands.add_parser("recipes", help="lint the recipes in packaging/, and build from them")
+    recipes.add_argument("--lint-only", action="store_true", help="build nothing")
+
+    release = commands.add_parser("release", help="make and check everything that a release consists of")
+    release.add_argument("--dry-run", action="store_true", help="publish nothing; required")
+    release.add_argument("--without-tests", action="store_true", help="do not run `test --long`")
+    release.add_argument("--out", metavar="DIR", help="directory of the files (default: target/release-files)")
 
 
 def _add_conformance(commands: Commands) -> None:

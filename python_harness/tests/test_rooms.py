@@ -25,6 +25,7 @@ ARROWS = {
     "fuzz": {"machine", "setup", "htex", "fakes", "releases"},
     "mutants": {"setup"},
     "parsl_suite": {"machine", "setup", "measure", "releases"},
+    "publish": {"machine", "setup"},
     "suite": {"machine", "setup", "bench", "releases"},
 }
 

@@ -1,0 +1,222 @@
+"""The command `release --dry-run`: checks a commit and makes everything that its release consists
+of, in one folder. It publishes nothing: that is done by a person, and by the workflow that a
+person's tag starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from harness.machine import runner
+from harness.publish import recipes, sdist
+from harness.setup import environment, wheel
+
+PROJECT = environment.PROJECT_DIR
+OUT = PROJECT / "target" / "release-files"
+CHANGELOG = PROJECT / "src" / "guide" / "changelog.md"
+CRATE = "htex-pickle"
+
+TARGETS = {
+    "x86_64": "x86_64-unknown-linux-gnu",
+    "aarch64": "aarch64-unknown-linux-gnu",
+}
+
+OF_A_PERSON = """\
+A release is published by a person:
+  1. Set the version in Cargo.toml (and of pickle in [workspace.dependencies]), run `cargo check`,
+     and give src/guide/changelog.md an entry for it.
+  2. python3 python_harness release --dry-run    tests, checks and makes all files
+  3. Commit and push; when CI has passed: git tag --sign vX.Y.Z; git push origin vX.Y.Z
+  4. Approve the environment `release` of the workflow that the tag starts. It uploads to PyPI,
+     crates.io and the release page. Once, before the first release: name this workflow as a
+     trusted publisher on PyPI and crates.io (crates.io: publish the first version by hand).
+  5. Propose the filled recipes to conda-forge, Spack and EasyBuild.
+"""
+
+
+class Refused(Exception):
+    """The commit cannot be released as it is; the text names the remedy."""
+
+
+def run(options: argparse.Namespace) -> int:
+    if not options.dry_run:
+        print(f"{OF_A_PERSON}\nOnly `release --dry-run` is a command.", file=sys.stderr)
+        return 2
+    out = Path(options.out).absolute() if options.out else OUT
+    try:
+        version = check_commit()
+        if not options.without_tests:
+            _test()
+        make(out, version)
+    except Refused as reason:
+        print(f"htex-interchange harness: {reason}", file=sys.stderr)
+        return 1
+    _print_table(out)
+    print(f"\nNothing was published. {OF_A_PERSON}", end="")
+    return 0
+
+
+def check_commit() -> str:
+    """Returns the version of this commit, which has no changes beside it.
+
+    Raises:
+        Refused: the clone has changes, or its files name different versions.
+    """
+    changed = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=PROJECT, capture_output=True, text=True, check=True
+    ).stdout
+    if changed:
+        raise Refused(
+            "a release is made of a commit, and these files differ from it:\n"
+            f"{changed}Remedy: commit, stash or remove them."
+        )
+    return same_version(
+        {
+            "Cargo.toml": sdist.version(),
+            "Cargo.toml, pickle in [workspace.dependencies]": pickle_version(
+                (PROJECT / "Cargo.toml").read_text()
+            ),
+            "src/guide/changelog.md, its first entry": newest_entry(CHANGELOG.read_text())[0],
+        }
+    )
+
+
+def same_version(named: dict[str, str]) -> str:
+    """Returns the version that all places name.
+
+    Raises:
+        Refused: they differ.
+    """
+    if len(set(named.values())) != 1:
+        lines = "".join(f"\n  {version:10} {place}" for place, version in named.items())
+        raise Refused(f"the version is not the same everywhere:{lines}\nRemedy: make them one.")
+    return next(iter(named.values()))
+
+
+def pickle_version(manifest: str) -> str:
+    return re.search(r'^pickle = \{.*\bversion = "(.+?)"', manifest, re.MULTILINE)[1]
+
+
+def newest_entry(changelog: str) -> tuple[str, str]:
+    """Returns the version and the text of the first entry."""
+    _, heading, rest = changelog.partition("\n## ")
+    if not heading:
+        raise Refused("src/guide/changelog.md has no entry. Remedy: write one, `## X.Y.Z`.")
+    title, _, text = rest.partition("\n")
+    return title.split()[0], text.split("\n## ")[0].strip() + "\n"
+
+
+def make(out: Path, version: str) -> None:
+    """Fills `out` with all files of the release."""
+    shutil.rmtree(out, ignore_errors=True)
+    for_pypi = out / "pypi"
+    for_pypi.mkdir(parents=True)
+    wheels = [wheel.build(for_pypi, machine) for machine in TARGETS]
+    check_wheels(wheels, version)
+    archive = sdist.build(for_pypi)
+    _check_crate()
+    _make_if_there(out)
+    filled = recipes.fill(archive, out / "recipes")
+    wrong = [one.what for one in recipes.check(filled, None) if one.failed]
+    if wrong:
+        raise Refused(f"recipes that their linters refuse: {', '.join(wrong)}. See above.")
+    (out / "NOTES.md").write_text(newest_entry(CHANGELOG.read_text())[1])
+    _write_sums(out)
+
+
+def check_wheels(wheels: list[Path], version: str) -> None:
+    """Compares the version with that of each wheel, and of the binary that this machine runs."""
+    named = {wheel.name: wheel.name.split("-")[1] for wheel in wheels}
+    machine = f"_{subprocess.check_output(['uname', '-m'], text=True).strip()}.whl"
+    place = PROJECT / "target" / "release-check"
+    for ours in [one for one in wheels if one.name.endswith(machine)]:
+        with zipfile.ZipFile(ours) as file:
+            (name,) = [name for name in file.namelist() if name.endswith("/htex-interchange")]
+            binary = Path(file.extract(name, place))
+        binary.chmod(0o755)
+        page = subprocess.check_output([binary, "man"], text=True)
+        named["the manual page"] = version_of_page(page)
+        told = subprocess.check_output([binary, "--version"], text=True)
+        named["htex-interchange --version"] = told.split()[-1]
+    shutil.rmtree(place, ignore_errors=True)
+    same_version({"the commit": version, **named})
+
+
+def version_of_page(page: str) -> str:
+    """Returns the version in the title line of a manual page."""
+    found = re.search(r"^\.TH .*?htex-interchange (\d\S*?)\"?\s*$", page, re.MULTILINE)
+    return found[1] if found else "none"
+
+
+def _test() -> None:
+    command = [sys.executable, str(environment.HARNESS_DIR), "test", "--long"]
+    if runner.run(command, cwd=PROJECT).code != 0:
+        raise Refused("`test --long` failed, which plays the whole window of releases. See above.")
+
+
+def _check_crate() -> None:
+    """Builds the crate that crates.io has from its own package, and compares its interface with
+    that of the last release. The first release has nothing to be compared with."""
+    package = ["package", "--locked", "--package", CRATE]
+    if runner.run([environment.cargo(), *package], cwd=PROJECT).code != 0:
+        raise Refused(f"`cargo package --package {CRATE}` failed; the reason stands above.")
+    tags = ["git", "tag", "--list", "v*", "--sort=-version:refname", "--no-contains", "HEAD"]
+    earlier = subprocess.check_output(tags, cwd=PROJECT, text=True).split()
+    if not earlier:
+        print(f"{CRATE}: no earlier release; this one is the first to compare with")
+        return
+    compare = ["semver-checks", "--package", CRATE, "--baseline-rev", earlier[0]]
+    if runner.run([environment.cargo(), *compare], cwd=PROJECT).code != 0:
+        raise Refused(
+            f"the interface of {CRATE} breaks what {earlier[0]} promised, or cargo-semver-checks "
+            "is missing. Remedy: raise the version, or cargo install cargo-semver-checks."
+        )
+
+
+def _make_if_there(out: Path) -> None:
+    """Adds what other modules of this package make, where they are: the bills of materials, the
+    licences, archives for machines without Python."""
+
+    def bills(module) -> None:
+        for target in TARGETS.values():
+            module.write(target, out / f"htex-interchange-{target}.cdx.json")
+
+    def licences(module) -> None:
+        (out / module.FILE.name).write_text(module.made())
+
+    def archives(module) -> None:
+        for machine in TARGETS:
+            module.build(out, machine)
+
+    for name, write in [("sbom", bills), ("licences", licences), ("archive", archives)]:
+        if importlib.util.find_spec(f"harness.publish.{name}"):
+            write(importlib.import_module(f"harness.publish.{name}"))
+        else:
+            print(f"release: without harness.publish.{name}, which this commit has not")
+
+
+def _write_sums(out: Path) -> None:
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(out)}\n"
+        for path in sorted(out.rglob("*"))
+        if path.is_file()
+    ]
+    (out / "SHA256SUMS").write_text("".join(lines))
+
+
+def _print_table(out: Path) -> None:
+    print(f"\n{out}:")
+    for path in sorted(out.rglob("*")):
+        if path.is_file():
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            size_kb = path.stat().st_size / 1000
+            print(f"  {size_kb:10,.1f} kB  {digest[:16]}  {path.relative_to(out)}")
