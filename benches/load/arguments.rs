@@ -48,12 +48,15 @@ pub(crate) struct Arguments {
     /// Seed for all contents, priorities and names.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Length of the idle phases of `managers` and `idle`, in seconds.
+    /// Length of the idle phases of `managers` and `idle`, or of a whole `soak`, in seconds.
     #[arg(long, default_value_t = 10.0)]
     pub duration_s: f64,
     /// A manager's heartbeat period, in seconds.
     #[arg(long, default_value_t = 30.0)]
     pub heartbeat_s: f64,
+    /// Length of one sample of `soak`, in seconds.
+    #[arg(long, default_value_t = 10.0)]
+    pub sample_s: f64,
     /// Seconds to wait for an expected message before the run fails.
     #[arg(long, default_value_t = 30.0)]
     pub patience_s: f64,
@@ -93,6 +96,9 @@ pub(crate) enum Scenario {
     Idle,
     /// Time from the launch to the first answer.
     Start,
+    /// Managers that connect and leave, for --duration-s. Every --sample-s, standard error gets a
+    /// sample of all figures that could grow.
+    Soak,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +117,10 @@ impl Scenario {
 }
 
 impl Arguments {
+    pub(crate) fn is_soak(&self) -> bool {
+        self.scenario == Scenario::Soak
+    }
+
     /// Returns the number of tasks that all managers together can hold.
     pub(crate) fn capacity(&self) -> u64 {
         self.managers as u64 * self.slots as u64
@@ -121,6 +131,12 @@ impl Arguments {
             0 => (2 * self.capacity()).clamp(WINDOW_MIN, WINDOW_MAX),
             window => window,
         }
+    }
+
+    /// The interchange's heartbeat threshold. A longer heartbeat period would lose every manager.
+    pub(crate) fn heartbeat_threshold(&self) -> Duration {
+        // Managers that die in a soak are lost soon.
+        Duration::from_secs(if self.is_soak() { 10 } else { 120 })
     }
 
     pub(crate) fn result_bytes(&self) -> usize {

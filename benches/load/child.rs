@@ -70,6 +70,11 @@ impl Interchange {
         self.broker
     }
 
+    /// Returns the id of the process that watches over the one that serves, if there is one.
+    pub(crate) fn keeper_pid(&self) -> Option<u32> {
+        Some(self.process.id()).filter(|started| *started != self.broker)
+    }
+
     /// Finds the process that serves. Call this once the interchange answers.
     pub(crate) fn find_broker(&mut self) -> Outcome<()> {
         let started = self.process.id();

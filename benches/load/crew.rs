@@ -18,6 +18,7 @@ use zmq::{Message, Socket};
 use super::batch_reader::BatchReader;
 use super::certificates::Certificates;
 use super::checker::Checker;
+use super::churn::Churn;
 use super::manager::{Manager, Received};
 use super::shared::Shared;
 use super::trouble::{Outcome, failure};
@@ -25,12 +26,20 @@ use super::words::Registration;
 
 /// Largest number of events that epoll returns at once.
 const EVENTS_MAX: usize = 1024;
+/// How many managers connect from one local address.
+const MANAGERS_PER_SOURCE: usize = 16_384;
 /// The number of the wake-up event in epoll; managers are numbered from 0.
 const WAKE: u64 = u64::MAX;
 
 pub(crate) enum Order {
     /// Connect this many managers at once.
     Enlist { count: usize, endpoint: String },
+    /// From now on managers come and go.
+    Churn { seed: u64 },
+    /// Drain the manager of this name and replace it, because the interchange holds it.
+    Retire { name: String },
+    /// No further manager goes.
+    Calm,
     /// Hold tasks that arrive, without answering them.
     Hold,
     /// Answer held tasks, and others as they arrive.
@@ -53,13 +62,19 @@ pub(crate) struct Setup {
 }
 
 pub(crate) struct Crew {
-    setup: Setup,
+    pub(crate) setup: Setup,
     context: Context,
     epoll: OwnedFd,
-    managers: Vec<Manager>,
-    /// The times of the next heartbeats, with the managers. The period is the same for all, so the
-    /// queue is in order.
-    beats: VecDeque<(Instant, usize)>,
+    pub(crate) managers: Vec<Manager>,
+    /// Managers that come and go; None as long as all stay.
+    churn: Option<Churn>,
+    /// The address to which all managers connect.
+    pub(crate) endpoint: String,
+    /// The times of the next heartbeats, with the managers. The period is the same
+    /// for all, so the queue is in order.
+    beats: VecDeque<(Instant, usize, u64)>,
+    /// How many managers there have been.
+    born: u64,
     is_holding: bool,
     results_sent: u64,
     reader: BatchReader,
@@ -77,6 +92,9 @@ impl Crew {
             setup,
             epoll,
             managers: Vec::new(),
+            churn: None,
+            endpoint: String::new(),
+            born: 0,
             beats: VecDeque::new(),
             is_holding: false,
             results_sent: 0,
@@ -98,7 +116,9 @@ impl Crew {
     fn work(&mut self) -> Result<std::convert::Infallible, super::trouble::Trouble> {
         let mut events = Vec::with_capacity(EVENTS_MAX);
         loop {
-            let patience = self.beats.front().map(|(due, _)| {
+            let beat = self.beats.front().map(|(due, ..)| *due);
+            let tick = self.churn.as_ref().map(Churn::next_tick);
+            let patience = beat.into_iter().chain(tick).min().map(|due| {
                 let left = due.saturating_duration_since(Instant::now());
                 Timespec::try_from(left).unwrap_or_default()
             });
@@ -113,7 +133,18 @@ impl Crew {
                 }
             }
             self.beat_all_due()?;
+            self.churn(Churn::tick)?;
         }
+    }
+
+    /// Does something with the managers that come and go, if any do.
+    fn churn(&mut self, step: impl FnOnce(&mut Churn, &mut Self) -> Outcome<()>) -> Outcome<()> {
+        let Some(mut churn) = self.churn.take() else {
+            return Ok(());
+        };
+        let outcome = step(&mut churn, self);
+        self.churn = Some(churn);
+        outcome
     }
 
     fn obey(&mut self) -> Outcome<()> {
@@ -122,6 +153,15 @@ impl Crew {
         while let Ok(order) = self.setup.orders.try_recv() {
             match order {
                 Order::Enlist { count, endpoint } => self.enlist(count, &endpoint)?,
+                Order::Churn { seed } => self.churn = Some(Churn::new(seed, self.managers.len())),
+                Order::Retire { name } => self.churn(|churn, _| {
+                    churn.retire(&name);
+                    Ok(())
+                })?,
+                Order::Calm => self.churn(|churn, _| {
+                    churn.calm();
+                    Ok(())
+                })?,
                 Order::Hold => self.is_holding = true,
                 Order::Release => {
                     self.is_holding = false;
@@ -138,24 +178,45 @@ impl Crew {
     /// time.
     fn enlist(&mut self, count: usize, endpoint: &str) -> Outcome<()> {
         let first = self.managers.len();
+        endpoint.clone_into(&mut self.endpoint);
         let mut sockets = Vec::with_capacity(count);
         for number in first..first + count {
-            let name = format!("{:012x}", 0x10_0000_0000 + number);
+            let name = name_of(number as u64);
             sockets.push((self.open(&name)?, name));
         }
         self.setup.shared.set_first_connect();
         for (number, (socket, name)) in (first..).zip(sockets) {
-            socket.connect(endpoint)?;
-            // SAFETY: the descriptor belongs to the socket, which lives as long as the program.
-            let descriptor = unsafe { BorrowedFd::borrow_raw(socket.get_fd()?) };
-            let data = epoll::EventData::new_u64(number as u64);
-            epoll::add(&self.epoll, descriptor, data, epoll::EventFlags::IN)?;
-            let manager = Manager::new(socket, name);
-            manager.probe()?;
-            self.managers.push(manager);
-            // The descriptor shows only events after the socket was found empty.
-            self.serve(number)?;
+            self.born += 1;
+            self.managers.push(Manager::new(socket, name, self.born));
+            self.connect(number)?;
         }
+        Ok(())
+    }
+
+    /// Connects a manager for the first time, and probes.
+    pub(crate) fn connect(&mut self, number: usize) -> Outcome<()> {
+        let manager = &mut self.managers[number];
+        manager
+            .socket()
+            .connect(&source_of(&self.endpoint, number))?;
+        // SAFETY: the descriptor belongs to the socket, and `replace` takes it out of epoll.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(manager.socket().get_fd()?) };
+        let data = epoll::EventData::new_u64(number as u64);
+        epoll::add(&self.epoll, descriptor, data, epoll::EventFlags::IN)?;
+        manager.probe()?;
+        // The descriptor shows only events after the socket was found empty.
+        self.serve(number)
+    }
+
+    /// Closes a manager's socket, with all tasks that it holds, and puts another manager in its
+    /// place, which is not connected yet.
+    pub(crate) fn replace(&mut self, number: usize, name: String) -> Outcome<()> {
+        let socket = self.managers[number].socket();
+        // SAFETY: the descriptor belongs to the socket, which is still open.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(socket.get_fd()?) };
+        epoll::delete(&self.epoll, descriptor)?;
+        self.born += 1;
+        self.managers[number] = Manager::new(self.open(&name)?, name, self.born);
         Ok(())
     }
 
@@ -170,15 +231,18 @@ impl Crew {
     }
 
     /// Reads and answers messages until none is left.
-    fn serve(&mut self, number: usize) -> Outcome<()> {
+    pub(crate) fn serve(&mut self, number: usize) -> Outcome<()> {
         loop {
+            if self.managers[number].is_unconnected() {
+                return Ok(());
+            }
             while self.managers[number].receive(&mut self.message)? {
                 self.take(number)?;
             }
             self.setup
                 .shared
                 .set_received(self.setup.checker.received());
-            if self.is_holding {
+            if self.is_holding || self.managers[number].silent_until.is_some() {
                 return Ok(());
             }
             let pattern = &self.setup.checker.pattern;
@@ -202,7 +266,8 @@ impl Crew {
             room,
         )?;
         match news {
-            Received::Tasks => {}
+            // Managers that come and go look after the drained ones.
+            Received::Tasks | Received::Drained => {}
             Received::Answered => {
                 let registration = self.setup.registration.encode(&manager.name, number);
                 manager.register(&registration)?;
@@ -211,7 +276,7 @@ impl Crew {
                 // The first heartbeat is after half a period, so that a phase of whole periods has
                 // whole rounds of heartbeats.
                 let next = Instant::now() + self.setup.heartbeat_period / 2;
-                self.beats.push_back((next, number));
+                self.add_beat(next, number);
                 self.setup.shared.add_registered();
                 self.setup.shared.add_echo();
             }
@@ -220,20 +285,49 @@ impl Crew {
         Ok(())
     }
 
+    /// Adds a heartbeat to the end of the queue. A manager that has just registered may be due
+    /// before the others; it waits for them.
+    fn add_beat(&mut self, due: Instant, number: usize) {
+        let last = self.beats.back().map_or(due, |(last, ..)| *last);
+        let born = self.managers[number].born;
+        self.beats.push_back((due.max(last), number, born));
+    }
+
     fn beat_all_due(&mut self) -> Outcome<()> {
         let now = Instant::now();
-        while let Some(&(due, number)) = self.beats.front()
+        while let Some(&(due, number, born)) = self.beats.front()
             && due <= now
         {
             self.beats.pop_front();
+            let manager = &self.managers[number];
+            if manager.born != born || !manager.is_registered() {
+                // Another manager has taken the place, or will take it.
+                continue;
+            }
             self.managers[number].beat()?;
-            self.beats
-                .push_back((due + self.setup.heartbeat_period, number));
+            self.add_beat(due + self.setup.heartbeat_period, number);
             // Sending may have consumed an event, which the descriptor then does not show.
             self.serve(number)?;
         }
         Ok(())
     }
+}
+
+/// Returns the address to which the manager with this number connects, with the local address from
+/// which it does. One local address has 28,232 ports for connections to one port.
+pub(crate) fn source_of(endpoint: &str, number: usize) -> String {
+    match (
+        number / MANAGERS_PER_SOURCE,
+        endpoint.strip_prefix("tcp://"),
+    ) {
+        (source @ 1.., Some(address)) => format!("tcp://127.0.0.{}:0;{address}", source + 1),
+        _ => endpoint.to_owned(),
+    }
+}
+
+/// Returns the identity of the manager with this number, as HTEX makes it.
+pub(crate) fn name_of(number: u64) -> String {
+    format!("{:012x}", 0x10_0000_0000 + number)
 }
 
 /// A context that allows more sockets than libzmq's default, which the `zmq` crate cannot set. It

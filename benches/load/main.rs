@@ -16,6 +16,7 @@ mod batch_reader;
 mod certificates;
 mod checker;
 mod child;
+mod churn;
 mod crew;
 mod direct;
 mod manager;
@@ -25,10 +26,12 @@ mod order;
 mod pattern;
 mod proc_fs;
 mod report;
+mod samples;
 mod scenarios;
 mod self_test;
 mod session;
 mod shared;
+mod soak;
 mod submit_side;
 mod trouble;
 mod words;
@@ -89,7 +92,7 @@ fn main() {
 /// Sets limits and the processor. This must run before the first thread and the interchange start,
 /// because both inherit the settings.
 fn prepare(arguments: &Arguments) -> Outcome<()> {
-    if arguments.heartbeat_period() >= words::HEARTBEAT_THRESHOLD {
+    if arguments.heartbeat_period() >= arguments.heartbeat_threshold() {
         return failure(
             "--heartbeat-s must be shorter than the heartbeat threshold, or all managers are lost",
         );

@@ -1,5 +1,7 @@
 //! One manager: its socket, its state, and the tasks that it holds.
 
+use std::time::Instant;
+
 use zmq::{Message, Socket};
 
 use super::batch_reader::{BatchReader, Read};
@@ -11,11 +13,17 @@ use super::words;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// The socket is not connected yet.
+    Unconnected,
     /// The manager waits for the answer to its probe.
     Probing,
     /// The manager waits for the reply to the heartbeat that it sent after its registration.
     Registering,
     Registered,
+    /// The manager takes no new tasks and waits to be told to exit.
+    Draining,
+    /// It was told to exit.
+    Drained,
 }
 
 /// The meaning of a received message.
@@ -28,30 +36,74 @@ pub(crate) enum Received {
     /// registration has been handled.
     Registered,
     Echo,
+    /// A draining manager may exit now.
+    Drained,
 }
 
 pub(crate) struct Manager {
     socket: Socket,
     pub name: String,
+    /// Tells it from others in its place and of its name.
+    pub born: u64,
     phase: Phase,
     /// The ids of tasks that are not answered yet.
     held: Vec<u64>,
     last_rank: Option<u64>,
+    /// The manager does not answer until then.
+    pub silent_until: Option<Instant>,
+    /// Whether tasks may have been lost with a connection. Then the interchange may send others in
+    /// their place, and the slots do not bound what the manager holds.
+    pub has_doubts: bool,
 }
 
 impl Manager {
-    pub(crate) fn new(socket: Socket, name: String) -> Self {
+    pub(crate) fn new(socket: Socket, name: String, born: u64) -> Self {
         Self {
             socket,
             name,
-            phase: Phase::Probing,
+            born,
+            phase: Phase::Unconnected,
             held: Vec::new(),
             last_rank: None,
+            silent_until: None,
+            has_doubts: false,
         }
     }
 
-    pub(crate) fn probe(&self) -> Outcome<()> {
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    pub(crate) fn probe(&mut self) -> Outcome<()> {
+        self.phase = Phase::Probing;
         Ok(self.socket.send(words::PROBE, zmq::DONTWAIT)?)
+    }
+
+    pub(crate) fn is_registered(&self) -> bool {
+        matches!(self.phase, Phase::Registered | Phase::Draining)
+    }
+
+    /// Whether the manager is registered and takes tasks.
+    pub(crate) fn is_working(&self) -> bool {
+        self.phase == Phase::Registered
+    }
+
+    pub(crate) fn is_unconnected(&self) -> bool {
+        self.phase == Phase::Unconnected
+    }
+
+    pub(crate) fn is_drained(&self) -> bool {
+        self.phase == Phase::Drained
+    }
+
+    /// Returns the ids of tasks that are not answered yet.
+    pub(crate) fn held(&self) -> &[u64] {
+        &self.held
+    }
+
+    pub(crate) fn drain(&mut self) -> Outcome<()> {
+        self.phase = Phase::Draining;
+        Ok(self.socket.send(words::DRAIN, zmq::DONTWAIT)?)
     }
 
     pub(crate) fn register(&mut self, registration: &[u8]) -> Outcome<()> {
@@ -85,17 +137,21 @@ impl Manager {
         (slots, capacity): (usize, u64),
     ) -> Outcome<Received> {
         if message.is_empty() {
-            return match self.phase {
-                Phase::Probing => Ok(Received::Answered),
-                Phase::Registering | Phase::Registered => {
-                    violation(format!("manager {} received an empty message", self.name))
-                }
+            return match self.phase == Phase::Probing {
+                true => Ok(Received::Answered),
+                false => violation(format!("manager {} received an empty message", self.name)),
             };
         }
         let name = &self.name;
         let tasks = match reader.read(message) {
             Ok(Read::Tasks(tasks)) => tasks,
             Ok(Read::Number(words::HEARTBEAT_CODE)) => return Ok(self.take_echo()),
+            Ok(Read::Number(words::SHUTDOWN_CODE))
+                if self.phase == Phase::Draining && self.held.is_empty() =>
+            {
+                self.phase = Phase::Drained;
+                return Ok(Received::Drained);
+            }
             Ok(Read::Number(words::SHUTDOWN_CODE)) => {
                 return violation(format!("manager {name} received an exit message"));
             }
@@ -108,7 +164,7 @@ impl Manager {
                 )));
             }
         };
-        if self.held.len() + tasks.len() > slots {
+        if self.held.len() + tasks.len() > slots && !self.has_doubts {
             let count = self.held.len() + tasks.len();
             return violation(format!(
                 "manager {name} has {slots} slots, but holds {count} tasks"
@@ -125,13 +181,11 @@ impl Manager {
     }
 
     fn take_echo(&mut self) -> Received {
-        match self.phase {
-            Phase::Registering => {
-                self.phase = Phase::Registered;
-                Received::Registered
-            }
-            Phase::Probing | Phase::Registered => Received::Echo,
+        if self.phase != Phase::Registering {
+            return Received::Echo;
         }
+        self.phase = Phase::Registered;
+        Received::Registered
     }
 
     /// Answers all held tasks and returns their number.

@@ -18,6 +18,12 @@ use super::words::Registration;
 /// Number of sockets beyond the managers' own: one for the direct measurement, and those that
 /// libzmq needs.
 const SOCKETS_EXTRA: usize = 16;
+/// Returns how many sockets libzmq must allow. Sockets of managers that have gone close later.
+fn sockets_max(arguments: &Arguments) -> usize {
+    let places = if arguments.is_soak() { 2 } else { 1 };
+    arguments.managers * places + SOCKETS_EXTRA
+}
+
 /// The version that managers send when versions are not compared.
 const ANY_VERSION: &str = "0.0.0";
 
@@ -43,7 +49,7 @@ impl Managers {
             slots: arguments.slots,
             heartbeat_period: arguments.heartbeat_period(),
             io_threads: arguments.io_threads,
-            sockets_max: arguments.managers + SOCKETS_EXTRA,
+            sockets_max: sockets_max(arguments),
             registration: Registration {
                 parsl_version: version(&arguments.parsl_version),
                 python_version: version(&arguments.python_version),

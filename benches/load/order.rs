@@ -10,6 +10,21 @@ use super::trouble::{Outcome, violation};
 
 const PRIORITIES: u64 = 1000;
 
+/// Random numbers from a seed.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(mix(seed))
+    }
+
+    /// Returns a number from 0 up to, but not including, `end`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(1);
+        mix(self.0) % end
+    }
+}
+
 /// Returns the priority of the task with this id.
 pub(crate) fn priority_of(priorities: Priorities, seed: u64, id: u64) -> Option<i64> {
     match priorities {

@@ -26,43 +26,74 @@ pub(crate) enum Kind {
 pub(crate) struct Pattern {
     seed: u64,
     table: Vec<u8>,
-    task_bytes: usize,
-    result_bytes: usize,
+    sizes: Sizes,
+}
+
+/// The sizes of contents in bytes, without the pickle around them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sizes {
+    Fixed {
+        task: usize,
+        result: usize,
+    },
+    /// Each id has its own. Each power of two is as likely: tasks have up to 64 KiB, results up to
+    /// 4 KiB, and a few of both have 1 MiB.
+    Varied,
+}
+
+/// The largest of varied sizes, and how many contents there are for each one that has it.
+const LARGE_BYTES: usize = 1 << 20;
+const CONTENTS_PER_LARGE: u64 = 5000;
+/// How many powers of two the other varied sizes span, from [`BYTES_MIN`] on.
+const TASK_POWERS: u64 = 12;
+const RESULT_POWERS: u64 = 8;
+
+impl Sizes {
+    fn max(self) -> usize {
+        match self {
+            Self::Fixed { task, result } => task.max(result),
+            Self::Varied => LARGE_BYTES,
+        }
+    }
+
+    fn of(self, kind: Kind, key: u64) -> usize {
+        let powers = match (self, kind) {
+            (Self::Fixed { task, .. }, Kind::Task) => return task,
+            (Self::Fixed { result, .. }, Kind::Result) => return result,
+            (Self::Varied, Kind::Task) => TASK_POWERS,
+            (Self::Varied, Kind::Result) => RESULT_POWERS,
+        };
+        let random = mix(key);
+        if random.is_multiple_of(CONTENTS_PER_LARGE) {
+            return LARGE_BYTES;
+        }
+        let least = BYTES_MIN << ((random >> 32) % powers);
+        least + (random >> 40) as usize % least
+    }
 }
 
 impl Pattern {
-    /// Makes a pattern for contents of these sizes in bytes, without the pickle around them.
-    pub(crate) fn new(seed: u64, task_bytes: usize, result_bytes: usize) -> Self {
-        let len = task_bytes.max(result_bytes) + PLACES;
+    pub(crate) fn new(seed: u64, sizes: Sizes) -> Self {
+        let len = sizes.max() + PLACES;
         let mut table = Vec::with_capacity(len + 8);
         let mut count = 0;
         while table.len() < len {
             count += 1;
             table.extend(mix(seed ^ mix(count)).to_le_bytes());
         }
-        Self {
-            seed,
-            table,
-            task_bytes,
-            result_bytes,
+        Self { seed, table, sizes }
+    }
+
+    /// Returns the size of one task's and of one result's content in bytes, if each has the same.
+    pub(crate) fn fixed_bytes(&self) -> Option<(u64, u64)> {
+        match self.sizes {
+            Sizes::Fixed { task, result } => Some((task as u64, result as u64)),
+            Sizes::Varied => None,
         }
     }
 
-    /// Returns the size of a task's content in bytes.
-    pub(crate) fn task_bytes(&self) -> u64 {
-        self.task_bytes as u64
-    }
-
-    /// Returns the size of a result's content in bytes.
-    pub(crate) fn result_bytes(&self) -> u64 {
-        self.result_bytes as u64
-    }
-
-    fn len(&self, kind: Kind) -> usize {
-        match kind {
-            Kind::Task => self.task_bytes,
-            Kind::Result => self.result_bytes,
-        }
+    fn len(&self, kind: Kind, id: u64) -> usize {
+        self.sizes.of(kind, self.key(kind, id))
     }
 
     fn key(&self, kind: Kind, id: u64) -> u64 {
@@ -72,7 +103,7 @@ impl Pattern {
     fn append(&self, kind: Kind, id: u64, out: &mut Vec<u8>) {
         let key = self.key(kind, id);
         let place = key as usize % PLACES;
-        let between = self.len(kind) - BYTES_MIN;
+        let between = self.sizes.of(kind, key) - BYTES_MIN;
         out.extend(key.to_le_bytes());
         out.extend_from_slice(&self.table[place..place + between]);
         out.extend((!key).to_le_bytes());
@@ -80,10 +111,10 @@ impl Pattern {
 
     /// Whether the bytes are the content for this id.
     pub(crate) fn is(&self, kind: Kind, id: u64, bytes: &[u8]) -> bool {
-        if bytes.len() != self.len(kind) {
+        let key = self.key(kind, id);
+        if bytes.len() != self.sizes.of(kind, key) {
             return false;
         }
-        let key = self.key(kind, id);
         let place = key as usize % PLACES;
         let (head, rest) = bytes.split_at(STAMP);
         let (middle, tail) = rest.split_at(rest.len() - STAMP);
@@ -119,7 +150,7 @@ impl Pattern {
     }
 
     fn finish(&self, kind: Kind, id: u64, begin: usize, out: &mut Vec<u8>) {
-        let len = self.len(kind);
+        let len = self.len(kind, id);
         let outside = len > FRAMED_BYTES_MAX;
         let framed_to = out.len();
         // The capacity is exact, because a large message with spare capacity would be copied once

@@ -151,6 +151,16 @@ impl Resident {
     }
 }
 
+/// Returns how many descriptors the process has open.
+pub(crate) fn descriptors_of(pid: u32) -> Outcome<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
+/// Returns how many threads the process has.
+pub(crate) fn threads_of(pid: u32) -> Outcome<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/task"))?.count())
+}
+
 /// Returns the name that the process has set for itself.
 pub(crate) fn name_of(pid: u32) -> Outcome<String> {
     let name = fs::read_to_string(format!("/proc/{pid}/comm"))?;

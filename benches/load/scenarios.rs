@@ -9,6 +9,7 @@ use super::direct;
 use super::proc_fs::{self, Used};
 use super::report::{Report, per_thread};
 use super::session::Session;
+use super::soak;
 use super::submit_side::Goal;
 use super::trouble::Outcome;
 
@@ -28,6 +29,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome<Report> {
             idle(&mut session)?;
         }
         Scenario::Start => {}
+        Scenario::Soak => soak::run(&mut session)?,
     }
     session.finish()
 }
@@ -51,8 +53,8 @@ fn payload(session: &mut Session) -> Outcome<()> {
     proc_fs::forget_peak(session.interchange.pid())?;
     let used = load(session)?;
     let peak = session.resident()?.peak;
-    let sizes = session.pattern.task_bytes() + session.pattern.result_bytes();
-    let megabytes = (session.plan.measured * sizes) as f64 / MB;
+    let each = session.arguments.bytes + session.arguments.result_bytes();
+    let megabytes = (session.plan.measured * each as u64) as f64 / MB;
     let underway = session.side.underway_peak_bytes;
     session
         .report
@@ -71,7 +73,7 @@ fn payload(session: &mut Session) -> Outcome<()> {
 }
 
 /// Connects all managers.
-fn enlist(session: &mut Session) -> Outcome<()> {
+pub(crate) fn enlist(session: &mut Session) -> Outcome<()> {
     let before = session.resident()?;
     let begin = session.meter()?;
     let seconds = session.enlist_all()?;
@@ -243,7 +245,7 @@ fn latency(session: &mut Session) -> Outcome<()> {
     Ok(())
 }
 
-fn quantile(values: &mut [f64], share: f64) -> f64 {
+pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let place = (values.len().saturating_sub(1)) as f64 * share;
     values

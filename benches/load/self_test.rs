@@ -5,10 +5,13 @@ use std::sync::Arc;
 use super::arguments::Priorities;
 use super::batch_reader::{BatchReader, Read};
 use super::checker::{Checker, Ids};
+use super::crew::source_of;
 use super::order::{Order, priority_of};
-use super::pattern::{Kind, Pattern};
+use super::pattern::{Kind, Pattern, Sizes};
 use super::report::Report;
+use super::shared::Shared;
 use super::trouble::Trouble;
+use super::words;
 
 /// Runs all checks. Panics if one fails.
 pub(crate) fn run() {
@@ -20,12 +23,19 @@ pub(crate) fn run() {
     the_order_by_priority_is_stable();
     ids_are_counted_once();
     reports_are_json();
+    sizes_vary();
+    losses_are_read();
+    sources_differ();
+}
+
+fn pattern(seed: u64, task: usize, result: usize) -> Pattern {
+    Pattern::new(seed, Sizes::Fixed { task, result })
 }
 
 /// The bytes around the contents, as `pickle.dumps` of Python 3.11 wrote them.
 fn frames_are_pythons() {
     let mut out = Vec::new();
-    let small = Pattern::new(1, 16, 300);
+    let small = pattern(1, 16, 300);
     small.write_task(70_000, None, &mut out);
     assert!(out.starts_with(
         b"\x80\x04\x95<\0\0\0\0\0\0\0}\x94(\x8c\x07task_id\x94Jp\x11\x01\0\x8c\x07context\x94}\x94\
@@ -43,7 +53,7 @@ fn frames_are_pythons() {
           \x94Jp\x11\x01\0h\x02B,\x01\0\0"
     ));
     assert!(out.len() == 355);
-    let large = Pattern::new(1, 70_000, 70_000);
+    let large = pattern(1, 70_000, 70_000);
     large.write_task(70_000, None, &mut out);
     assert!(out.starts_with(b"\x80\x04\x95'\0\0\0\0\0\0\0}\x94(") && out.len() == 70_058);
     large.write_result(70_000, &mut out);
@@ -113,7 +123,7 @@ fn malformed_batches_are_refused() {
 }
 
 fn every_change_of_a_result_is_seen() {
-    let pattern = Pattern::new(3, 100, 100);
+    let pattern = pattern(3, 100, 100);
     let mut result = Vec::new();
     pattern.write_result(300, &mut result);
     assert_eq!(pattern.read_result(&result), Some(300));
@@ -127,7 +137,7 @@ fn every_change_of_a_result_is_seen() {
 }
 
 fn every_fault_of_a_task_is_seen() {
-    let pattern = Arc::new(Pattern::new(5, 64, 64));
+    let pattern = Arc::new(pattern(5, 64, 64));
     let mut message = Vec::new();
     let mut batch = |id: u64, spoil: &dyn Fn(&mut Vec<u8>)| {
         pattern.write_task(id, None, &mut message);
@@ -193,5 +203,52 @@ fn reports_are_json() {
         r#"{"number": 1234.57, "small": 0.000123456, "none": null, "yes": true, "inner": {"#
             .to_owned()
             + r#""a \"name\"": 3}}"#
+    );
+}
+
+fn sizes_vary() {
+    let varied = Pattern::new(7, Sizes::Varied);
+    let mut sizes = Vec::new();
+    let mut out = Vec::new();
+    for id in 1..20_000 {
+        varied.write_result(id, &mut out);
+        assert_eq!(varied.read_result(&out), Some(id));
+        varied.write_task(id, None, &mut out);
+        sizes.push(out.len());
+    }
+    sizes.sort_unstable();
+    assert!(sizes[0] < 100 && sizes[10_000] > 1000 && sizes[10_000] < 10_000);
+    let large = sizes.iter().filter(|size| **size > 70_000).count();
+    assert!((1..=12).contains(&large) && sizes[sizes.len() - 1] > 1 << 20);
+}
+
+/// The bytes are those of `src/protocol/failure.rs`, shortened.
+fn losses_are_read() {
+    let exception = b"02\n\x80\x04\x8c\x0bManagerLost\x94C\x0c001000000007\x94\x8c\x04load.";
+    let mut out = pickle::Encoder::new();
+    out.begin_dict();
+    out.str("type").str("result").str("task_id").int(9);
+    out.str("exception").bytes(exception);
+    out.end_dict();
+    let loss = out.finish();
+    assert_eq!(
+        words::read_loss(&loss),
+        Some((9, "001000000007".to_owned()))
+    );
+    let shared = Shared::default();
+    assert!(shared.check_loss(9, "001000000007").is_err());
+    let mut told = shared.coming_and_going();
+    told.excused.insert("001000000007".to_owned());
+    drop(told);
+    assert_eq!(shared.check_loss(9, "001000000007"), Ok(()));
+    assert_eq!(words::read_loss(b"\x80\x04N."), None);
+}
+
+fn sources_differ() {
+    let endpoint = "tcp://127.0.0.1:50000";
+    assert_eq!(source_of(endpoint, 16_383), endpoint);
+    assert_eq!(
+        source_of(endpoint, 32_768),
+        "tcp://127.0.0.3:0;127.0.0.1:50000"
     );
 }

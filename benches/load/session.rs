@@ -12,9 +12,10 @@ use super::child::Interchange;
 use super::crew;
 use super::managers::Managers;
 use super::order::Order;
-use super::pattern::Pattern;
+use super::pattern::{Pattern, Sizes};
 use super::proc_fs::{Cpu, Meter, Resident};
 use super::report::Report;
+use super::soak;
 use super::submit_side::{Goal, SubmitSide};
 use super::trouble::{Outcome, Trouble, violation};
 use super::words::{self, StartConfig};
@@ -63,7 +64,7 @@ impl Plan {
             Scenario::Payload => plan(2 * window, tasks, window, 0),
             Scenario::Latency => plan((tasks / 10).max(100), tasks, 0, tasks),
             Scenario::Backlog => plan(0, tasks, 0, 0),
-            Scenario::Idle | Scenario::Start => plan(0, 0, 0, 0),
+            Scenario::Idle | Scenario::Start | Scenario::Soak => plan(0, 0, 0, 0),
         }
     }
 
@@ -85,7 +86,7 @@ pub(crate) struct Session {
     /// Resident bytes when the first command was answered.
     pub resident_at_start: u64,
     worker_port: u16,
-    _place: TempDir,
+    place: TempDir,
 }
 
 impl Session {
@@ -99,9 +100,15 @@ impl Session {
             false => None,
         };
         let plan = Plan::of(arguments);
-        let last_id = plan.total() + plan.direct;
-        let (bytes, result_bytes) = (arguments.bytes, arguments.result_bytes());
-        let pattern = Arc::new(Pattern::new(arguments.seed, bytes, result_bytes));
+        let fixed = Sizes::Fixed {
+            task: arguments.bytes,
+            result: arguments.result_bytes(),
+        };
+        let (last_id, sizes) = match arguments.is_soak() {
+            true => (soak::tasks_max(arguments), Sizes::Varied),
+            false => (plan.total() + plan.direct, fixed),
+        };
+        let pattern = Arc::new(Pattern::new(arguments.seed, sizes));
         let marks = (arguments.priorities, arguments.seed);
         let order = order_of(arguments, last_id);
         let checker = Checker::new(Arc::clone(&pattern), order, marks, last_id);
@@ -116,6 +123,7 @@ impl Session {
             logdir: &place.path().join("log"),
             cert_dir: certificates.as_ref().map(|made| made.directory.as_path()),
             check_versions: arguments.parsl_version.is_some(),
+            heartbeat_threshold: arguments.heartbeat_threshold(),
         };
         let managers = Managers::start(arguments, certificates.clone(), checker)?;
         let mut interchange =
@@ -140,7 +148,7 @@ impl Session {
             report,
             resident_at_start: resident.now,
             worker_port,
-            _place: place,
+            place,
         })
     }
 
@@ -150,6 +158,15 @@ impl Session {
 
     pub(crate) fn resident(&self) -> Outcome<Resident> {
         Resident::of(self.interchange.pid())
+    }
+
+    /// Returns the size of the interchange's log files.
+    pub(crate) fn log_bytes(&self) -> Outcome<u64> {
+        let mut bytes = 0;
+        for entry in std::fs::read_dir(self.place.path().join("log"))? {
+            bytes += entry?.metadata()?.len();
+        }
+        Ok(bytes)
     }
 
     pub(crate) fn order(&self, order: crew::Order) -> Outcome<()> {
@@ -314,10 +331,12 @@ impl Session {
         let submitted = self.side.submitted;
         let (received, answered) = (self.managers.shared.received(), self.side.answered);
         self.managers.shared.check()?;
-        if received != submitted || answered != submitted {
+        let lost = self.side.lost;
+        let is_seen = received == submitted || (lost > 0 && received >= answered);
+        if !is_seen || answered + lost != submitted {
             return violation(format!(
                 "{submitted} tasks were submitted, {received} reached managers, {answered} results \
-                 came back"
+                 came back, {lost} were lost"
             ));
         }
         self.side.check_nothing_more()?;

@@ -1,10 +1,11 @@
 //! State that the submit side's thread and the managers' thread share.
 
-use std::sync::OnceLock;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use super::trouble::{Outcome, Trouble};
+use super::trouble::{Outcome, Trouble, violation};
 
 /// Counts of the managers' thread, which the submit side reads. They only grow.
 #[derive(Default)]
@@ -15,6 +16,31 @@ pub(crate) struct Shared {
     echoes: AtomicU64,
     first_connect: OnceLock<Instant>,
     trouble: OnceLock<Trouble>,
+    coming_and_going: Mutex<ComingAndGoing>,
+}
+
+/// What the submit side must know of managers that come and go.
+#[derive(Default)]
+pub(crate) struct ComingAndGoing {
+    /// Managers whose connection broke or that died: only their tasks may be lost.
+    pub excused: HashSet<String>,
+    /// Tasks that managers held when they died: each will be lost.
+    pub doomed: HashSet<u64>,
+    /// Managers that are registered and take tasks.
+    pub working: Vec<String>,
+    /// Managers that have a connection.
+    pub connected: usize,
+    pub counts: Counts,
+}
+
+/// How often managers came and went.
+#[derive(Default, Clone, Copy)]
+pub(crate) struct Counts {
+    pub died: u64,
+    /// Others that took the identity of one that died.
+    pub usurped: u64,
+    pub drained: u64,
+    pub reconnected: u64,
 }
 
 impl Shared {
@@ -58,6 +84,27 @@ impl Shared {
 
     pub(crate) fn add_echo(&self) {
         self.echoes.fetch_add(1, Ordering::Release);
+    }
+
+    pub(crate) fn coming_and_going(&self) -> MutexGuard<'_, ComingAndGoing> {
+        // A thread that panicked has ended the run.
+        let lock = self.coming_and_going.lock();
+        lock.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Checks that a lost task's manager was to be lost.
+    ///
+    /// # Errors
+    /// A violation if nothing happened to the manager.
+    pub(crate) fn check_loss(&self, id: u64, manager: &str) -> Outcome<()> {
+        let mut told = self.coming_and_going();
+        told.doomed.remove(&id);
+        match told.excused.contains(manager) {
+            true => Ok(()),
+            false => violation(format!(
+                "task {id} is lost with manager {manager}, to which nothing happened"
+            )),
+        }
     }
 
     /// Returns the time just before the first manager connected.

@@ -14,6 +14,7 @@ use super::child::Interchange;
 use super::message::message_of;
 use super::order::priority_of;
 use super::pattern::Pattern;
+use super::samples::Watch;
 use super::shared::Shared;
 use super::trouble::{Outcome, Trouble, failure, violation};
 use super::words;
@@ -40,6 +41,11 @@ pub(crate) struct SubmitSide {
     is_answered: Ids,
     pub submitted: u64,
     pub answered: u64,
+    /// Tasks whose manager was lost. None may be, unless `excuses` is set.
+    pub lost: u64,
+    /// Knows the managers that may be lost.
+    pub excuses: Option<Arc<Shared>>,
+    pub watch: Watch,
     /// The largest number of bytes that were in transit, on the ways to and from the managers
     /// together.
     pub underway_peak_bytes: u64,
@@ -100,6 +106,9 @@ impl SubmitSide {
             is_answered: Ids::up_to(last_id),
             submitted: 0,
             answered: 0,
+            lost: 0,
+            excuses: None,
+            watch: Watch::default(),
             underway_peak_bytes: 0,
             buffer: Vec::new(),
             message: Message::new(),
@@ -121,6 +130,16 @@ impl SubmitSide {
 
     /// Sends one command and returns its reply.
     pub(crate) fn ask(&self, word: &str, interchange: &mut Interchange) -> Outcome<Vec<u8>> {
+        self.ask_this(&words::command(word), word, interchange)
+    }
+
+    /// Sends one command, which messages call `word`, and returns its reply.
+    pub(crate) fn ask_this(
+        &self,
+        command: &[u8],
+        word: &str,
+        interchange: &mut Interchange,
+    ) -> Outcome<Vec<u8>> {
         let begin = Instant::now();
         let mut is_sent = false;
         loop {
@@ -129,7 +148,7 @@ impl SubmitSide {
                 if is_sent {
                     return Ok(self.commands.recv_bytes(zmq::DONTWAIT)?);
                 }
-                self.commands.send(words::command(word), zmq::DONTWAIT)?;
+                self.commands.send(command, zmq::DONTWAIT)?;
                 is_sent = true;
                 continue;
             }
@@ -192,7 +211,7 @@ impl SubmitSide {
     }
 
     /// Reads results until `until` tasks are answered, or no result is left.
-    fn collect(&mut self, until: u64) -> Outcome<()> {
+    pub(crate) fn collect(&mut self, until: u64) -> Outcome<()> {
         while self.answered < until {
             match self.results.recv(&mut self.message, zmq::DONTWAIT) {
                 Ok(()) => {}
@@ -211,6 +230,14 @@ impl SubmitSide {
                 continue;
             }
             let Some(id) = self.pattern.read_result(&self.message) else {
+                if let Some(excuses) = &self.excuses
+                    && let Some((id, manager)) = words::read_loss(&self.message)
+                {
+                    excuses.check_loss(id, &manager)?;
+                    self.note_end(id)?;
+                    self.lost += 1;
+                    continue;
+                }
                 let begin = self.message.escape_ascii().take(200).map(char::from);
                 let begin: String = begin.collect();
                 return violation(format!("a result arrived that no manager sent: {begin}"));
@@ -222,6 +249,14 @@ impl SubmitSide {
 
     /// Counts the result of a task.
     pub(crate) fn note_answer(&mut self, id: u64) -> Outcome<()> {
+        self.note_end(id)?;
+        self.watch.note_answer(id);
+        self.answered += 1;
+        Ok(())
+    }
+
+    /// Notes that a task has its result or is lost, which happens once.
+    fn note_end(&mut self, id: u64) -> Outcome<()> {
         if id == 0 || id > self.submitted {
             return violation(format!(
                 "a result arrived for task {id}, which was not submitted"
@@ -230,8 +265,12 @@ impl SubmitSide {
         if self.is_answered.insert(id) != Some(true) {
             return violation(format!("the result of task {id} arrived twice"));
         }
-        self.answered += 1;
         Ok(())
+    }
+
+    /// Returns the number of tasks that are submitted, have no result and are not lost.
+    pub(crate) fn outstanding(&self) -> u64 {
+        self.submitted - self.answered - self.lost
     }
 
     /// Whether the goal and its window allow more tasks.
@@ -247,16 +286,9 @@ impl SubmitSide {
         let count = room.min(left).min(TURN_TASKS);
         let mut is_blocked = false;
         for _ in 0..count {
-            let id = self.submitted + 1;
-            let priority = priority_of(self.priorities, self.seed, id);
-            self.pattern.write_task(id, priority, &mut self.buffer);
-            match self.tasks.send(message_of(&mut self.buffer), zmq::DONTWAIT) {
-                Ok(()) => self.submitted += 1,
-                Err(zmq::Error::EAGAIN) => {
-                    is_blocked = true;
-                    break;
-                }
-                Err(error) => return Err(error.into()),
+            if !self.submit_next()? {
+                is_blocked = true;
+                break;
             }
         }
         if count > 0 {
@@ -265,23 +297,44 @@ impl SubmitSide {
         Ok(is_blocked)
     }
 
+    /// Submits one task. Returns false if libzmq does not accept it now.
+    pub(crate) fn submit_next(&mut self) -> Outcome<bool> {
+        let id = self.submitted + 1;
+        let priority = priority_of(self.priorities, self.seed, id);
+        self.pattern.write_task(id, priority, &mut self.buffer);
+        match self.tasks.send(message_of(&mut self.buffer), zmq::DONTWAIT) {
+            Ok(()) => self.submitted += 1,
+            Err(zmq::Error::EAGAIN) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(true)
+    }
+
     fn note_underway(&mut self, shared: &Shared) {
         let tasks = self.submitted.saturating_sub(shared.received());
         let results = shared.results_sent().saturating_sub(self.answered);
-        let bytes = tasks * self.pattern.task_bytes() + results * self.pattern.result_bytes();
+        let Some((task, result)) = self.pattern.fixed_bytes() else {
+            return;
+        };
+        let bytes = tasks * task + results * result;
         self.underway_peak_bytes = self.underway_peak_bytes.max(bytes);
     }
 
     /// Waits for a result; with `for_room`, also for libzmq to accept tasks.
     fn rest(&self, for_room: bool) -> Outcome<()> {
+        self.rest_within(for_room, LOOK_EVERY)
+    }
+
+    /// The same, for so long at most.
+    pub(crate) fn rest_within(&self, for_room: bool, patience: Duration) -> Outcome<()> {
         if !for_room {
-            return wait_readable(&[&self.results]);
+            return wait_readable_within(&[&self.results], patience);
         }
         // The event since the last check may have been consumed already.
         if self.tasks.get_events()?.contains(zmq::POLLOUT) {
             return Ok(());
         }
-        wait_readable(&[&self.results, &self.tasks])
+        wait_readable_within(&[&self.results, &self.tasks], patience)
     }
 
     /// Checks that no further result arrives.
@@ -340,13 +393,17 @@ pub(crate) fn port_of(socket: &Socket) -> Outcome<u16> {
 /// Waits until the descriptor of one of these sockets is readable, or for a short time. Before,
 /// each socket must have been found empty since the last message was sent on it.
 pub(crate) fn wait_readable(sockets: &[&Socket]) -> Outcome<()> {
+    wait_readable_within(sockets, LOOK_EVERY)
+}
+
+fn wait_readable_within(sockets: &[&Socket], patience: Duration) -> Outcome<()> {
     let mut items = Vec::with_capacity(sockets.len());
     for socket in sockets {
         // SAFETY: the descriptor belongs to the socket, which is borrowed for longer.
         let descriptor = unsafe { BorrowedFd::borrow_raw(socket.get_fd()?) };
         items.push(PollFd::from_borrowed_fd(descriptor, PollFlags::IN));
     }
-    let patience = Timespec::try_from(LOOK_EVERY).unwrap_or_default();
+    let patience = Timespec::try_from(patience).unwrap_or_default();
     match poll(&mut items, Some(&patience)) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),

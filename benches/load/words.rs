@@ -15,6 +15,8 @@ pub(crate) const PROBE: &[u8] =
     b"\x80\x04\x95\x1e\0\0\0\0\0\0\0}\x94\x8c\x04type\x94\x8c\x10connection_probe\x94s.";
 pub(crate) const HEARTBEAT: &[u8] =
     b"\x80\x04\x95\x17\0\0\0\0\0\0\0}\x94\x8c\x04type\x94\x8c\theartbeat\x94s.";
+pub(crate) const DRAIN: &[u8] =
+    b"\x80\x04\x95\x13\0\0\0\0\0\0\0}\x94\x8c\x04type\x94\x8c\x05drain\x94s.";
 pub(crate) const HEARTBEAT_CODE: i64 = (1 << 32) - 1;
 pub(crate) const SHUTDOWN_CODE: i64 = (1 << 32) - 2;
 
@@ -23,9 +25,10 @@ const ADDRESS: &str = "127.0.0.1";
 const ANY_PORT: (i64, i64) = (49_152, 65_536);
 /// Number of packages that a manager reports, as in an ordinary environment with Parsl.
 const PACKAGES: usize = 44;
+/// Length of the identities that managers have.
+const MANAGER_NAME_BYTES: usize = 12;
 const LOG_LEVEL_INFO: i64 = 20;
 const POLL_PERIOD_MS: i64 = 10;
-const HEARTBEAT_THRESHOLD_S: i64 = 120;
 
 /// The start-up configuration of the interchange.
 pub(crate) struct StartConfig<'a> {
@@ -34,6 +37,7 @@ pub(crate) struct StartConfig<'a> {
     pub logdir: &'a Path,
     pub cert_dir: Option<&'a Path>,
     pub check_versions: bool,
+    pub heartbeat_threshold: Duration,
 }
 
 impl StartConfig<'_> {
@@ -54,7 +58,8 @@ impl StartConfig<'_> {
         out.str("hub_address").str(ADDRESS);
         out.str("hub_zmq_port").none();
         out.str("logdir").str(&self.logdir.to_string_lossy());
-        out.str("heartbeat_threshold").int(HEARTBEAT_THRESHOLD_S);
+        let threshold_s = self.heartbeat_threshold.as_secs() as i64;
+        out.str("heartbeat_threshold").int(threshold_s);
         out.str("poll_period").int(POLL_PERIOD_MS);
         out.str("logging_level").int(LOG_LEVEL_INFO);
         out.str("cert_dir");
@@ -122,6 +127,15 @@ pub(crate) fn command(word: &str) -> Vec<u8> {
     out.finish()
 }
 
+/// Returns the pickle of the command that holds a manager.
+pub(crate) fn hold_command(manager: &str) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.begin_list();
+    out.str("HOLD_MANAGER").str(manager);
+    out.end_list();
+    out.finish()
+}
+
 /// Returns the pickle of a number, as an interchange would send it to a manager.
 pub(crate) fn number(value: i64) -> Vec<u8> {
     let mut out = Encoder::new();
@@ -135,6 +149,28 @@ pub(crate) fn read_number(reply: &[u8]) -> Option<i64> {
 
 pub(crate) fn read_list_len(reply: &[u8]) -> Option<usize> {
     Some(Tree::read(reply).ok()?.root().items()?.count())
+}
+
+/// Whether the reply is None.
+pub(crate) fn is_none(reply: &[u8]) -> bool {
+    reply == b"\x80\x04N."
+}
+
+/// Returns the task and the manager of a result that says that the manager is lost.
+pub(crate) fn read_loss(message: &[u8]) -> Option<(u64, String)> {
+    let tree = Tree::read(message).ok()?;
+    let root = tree.root();
+    let id = u64::try_from(root.get("task_id")?.as_i64()?).ok()?;
+    let exception = root.get("exception")?.as_bytes()?;
+    let names_class = |class: &[u8]| exception.windows(class.len()).any(|at| at == class);
+    if !names_class(b"ManagerLost") {
+        return None;
+    }
+    // The first bytes object of the exception is the manager's identity.
+    let head = [b'C', MANAGER_NAME_BYTES as u8];
+    let at = exception.windows(2).position(|at| at == head)? + head.len();
+    let name = exception.get(at..at + MANAGER_NAME_BYTES)?;
+    Some((id, String::from_utf8(name.to_vec()).ok()?))
 }
 
 /// One entry of the reply to MANAGERS.
@@ -156,6 +192,3 @@ pub(crate) fn read_managers(reply: &[u8]) -> Option<Vec<ManagerEntry>> {
         })
         .collect()
 }
-
-/// The interchange's heartbeat threshold. A longer heartbeat period would lose every manager.
-pub(crate) const HEARTBEAT_THRESHOLD: Duration = Duration::from_secs(HEARTBEAT_THRESHOLD_S as u64);

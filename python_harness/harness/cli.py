@@ -223,6 +223,17 @@ def _add_conformance(commands: Commands) -> None:
     )
 
 
+# Tasks are numbered with 31 bits, and no machine does 100,000 a second for longer.
+HOURS_MAX = 5.0
+
+
+def _hours(text: str) -> float:
+    hours = float(text)
+    if not 0 < hours < HOURS_MAX:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {HOURS_MAX:.0f} hours")
+    return hours
+
+
 def _add_measurements(commands: Commands) -> None:
     perf = commands.add_parser("perf", help="run parsl-perf with stock and with ours")
     perf.add_argument("--pairs", type=int, default=3, help="runs of each (default 3)")
@@ -258,6 +269,13 @@ def _add_measurements(commands: Commands) -> None:
         choices=cases,
         metavar="NAME",
         help=f"measure only this one (repeatable): {', '.join(cases)}",
+    )
+    bench.add_argument(
+        "--soak",
+        type=_hours,
+        metavar="HOURS",
+        help="only this: tasks through managers that come and go, for so long; 1 if anything grows "
+        "(as 0.5; results in target/harness/bench/soak.json and soak.png)",
     )
     bench.add_argument("--rounds", type=int, help="runs of each (default 3, with --quick 1)")
     bench.add_argument("--quick", action="store_true", help="small sizes, about two minutes in all")

@@ -59,6 +59,8 @@ class Case:
     quick_options: tuple[str, ...] = ()
     in_quick: bool = True
     encrypted_in_quick: bool = True
+    # Not in a plain series, because it takes long or asks much of the machine.
+    only_by_name: bool = False
     stock_note: str = ""
 
     def kinds(self, quick: bool) -> list[bool]:
@@ -181,6 +183,19 @@ CASES = (
         stock_note=TOO_MANY,
     ),
     Case(
+        name="managers-32768",
+        title="32,768 managers × 32, 1 KiB",
+        scenario="managers",
+        figures=(CPU, RATE, REGISTRATION, IDLE, MEMORY_AT_REST),
+        # The window keeps all of a million slots full.
+        options=("--managers", "32768", "--slots", "32", "--window", "1310720"),
+        tasks=(2_000_000, 500_000),
+        stock_tasks=None,
+        rest_s=(60, 10),
+        only_by_name=True,
+        stock_note=TOO_MANY,
+    ),
+    Case(
         name="backlog",
         title="1,000,000 tasks queued",
         scenario="backlog",
@@ -202,6 +217,17 @@ CASES = (
         # The floor ignores priorities, so it shows the costs without them.
         floor_options=("--unordered",),
         encrypted_in_quick=False,
+    ),
+    Case(
+        name="backlog-10m",
+        title="10,000,000 tasks of 200 bytes queued",
+        scenario="backlog",
+        figures=BACKLOG,
+        options=("--bytes", "200", "--patience-s", "120"),
+        tasks=(10_000_000, 1_000_000),
+        stock_tasks=None,
+        only_by_name=True,
+        stock_note="not run: it would take most of an hour",
     ),
     _payload("payload-100k", "100 KiB", 100 << 10, 64, (10_000, 1_500), (2_000, 300)),
     _payload("payload-1m", "1 MiB", 1 << 20, 16, (1_500, 200), (300, 60)),

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from parsl.version import VERSION as PARSL_VERSION
 
-from harness.bench import build, faults, goals, picture, table
+from harness.bench import build, faults, goals, picture, soak, table
 from harness.bench.cases import CASES, Case
 from harness.measure.compare import console
 from harness.setup import environment
@@ -29,6 +29,8 @@ from harness.setup import environment
 FOLDER = environment.BUILD_DIR / "bench"
 JSON_FILE = FOLDER / "results.json"
 PICTURE_FILE = FOLDER / "bench.png"
+SOAK_JSON_FILE = FOLDER / "soak.json"
+SOAK_PICTURE_FILE = FOLDER / "soak.png"
 
 # Time limit far above the longest run; a load that hangs ends by its own limit long before.
 RUN_TIMEOUT_S = 900
@@ -38,6 +40,8 @@ Run = dict[str, object]
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.soak is not None:
+        return _soak(options)
     json_file = Path(options.json or JSON_FILE)
     if options.stored:
         results = json.loads(json_file.read_text())
@@ -69,6 +73,21 @@ def run(options: argparse.Namespace) -> int:
     return 1 if results["failures"] else 0
 
 
+def _soak(options: argparse.Namespace) -> int:
+    json_file = Path(options.json or SOAK_JSON_FILE)
+    picture_file = Path(options.picture or SOAK_PICTURE_FILE)
+    for file in (json_file, picture_file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    if options.stored:
+        return soak.show(json.loads(json_file.read_text()), picture_file)
+    tools = build.build()
+    ours = [str(environment.require_binary()), *options.ours_options]
+    with tempfile.TemporaryDirectory(prefix="htex-interchange-soak-") as folder:
+        os.environ["TMPDIR"] = folder
+        load = [str(tools.load), *_versions()]
+        return soak.run(load, ours, options.soak, json_file, picture_file)
+
+
 def _shown(path: Path) -> Path:
     """Returns the path relative to the current directory if possible, as a user would type it."""
     try:
@@ -81,7 +100,8 @@ def _measure(
     load: Path, commands: dict[str, list[str]], options: argparse.Namespace
 ) -> Iterator[dict]:
     """Yields the results so far after each case, because a user may interrupt a long series."""
-    cases = [case for case in CASES if not options.scenario or case.name in options.scenario]
+    named = options.scenario
+    cases = [case for case in CASES if (case.name in named if named else not case.only_by_name)]
     # A scenario named on the command line is run plain and encrypted, even with `--quick`.
     is_short = options.quick and not options.scenario
     if is_short:
