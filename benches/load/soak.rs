@@ -23,7 +23,7 @@ const LIGHT_STEPS: u32 = 3;
 /// Windows, in multiples of what all managers hold.
 const HEAVY: u64 = 2;
 const BURST: u64 = 8;
-const LIGHT_TASKS_PER_S: f64 = 2000.0;
+const LIGHT_TASKS_PER_S: f64 = 1000.0;
 /// One in so many heavy steps begins with a time in which the submit side does not read.
 const STEPS_PER_DEAFNESS: u64 = 10;
 const DEAF: Duration = Duration::from_secs(1);
