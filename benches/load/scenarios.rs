@@ -169,6 +169,8 @@ fn backlog(session: &mut Session) -> Outcome<()> {
     let used = session.wait_quiet()?.since(&begin);
     let queued = session.resident()?;
     let each = queued.now.saturating_sub(before.now) as f64 / count as f64;
+    let mut frame = Vec::new();
+    session.pattern.write_task(count, None, &mut frame);
     session
         .report
         .add("accept_s", used.wall_s)
@@ -176,7 +178,11 @@ fn backlog(session: &mut Session) -> Outcome<()> {
         .add_cpu("accept_", &used, count)
         .add("rss_before_mb", before.now as f64 / MB)
         .add("rss_queued_mb", queued.now as f64 / MB)
-        .add("bytes_per_queued_task", each);
+        .add("bytes_per_queued_task", each)
+        .add(
+            "bookkeeping_bytes_per_queued_task",
+            each - frame.len() as f64,
+        );
     drain(session)?;
     session.check_managers()?;
     thread::sleep(Duration::from_secs_f64(session.arguments.settle_s));

@@ -34,6 +34,7 @@ BACKLOG = (
     Figure("accept_cpu_us_per_task", "CPU per accepted task", "µs"),
     Figure("drain_cpu_us_per_task", "CPU per dispatched task", "µs"),
     Figure("bytes_per_queued_task", "memory per queued task", "B"),
+    Figure("bookkeeping_bytes_per_queued_task", "of this, beyond the task's message", "B"),
     Figure("rss_left_mb", "memory left 5 s after the last result", "MB", True),
 )
 

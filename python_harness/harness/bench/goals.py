@@ -146,6 +146,26 @@ def _goals_of_8192(kind: str) -> list[Goal]:
     ]
 
 
+def _goals_of_32768() -> list[Goal]:
+    case, name = "managers-32768", "32,768 × 32"
+    goals = []
+    for kind in KINDS:
+        goals += [
+            Goal(f"{name}, {kind}: all registered, s", _ours(case, kind, "registration_s"), 30),
+            Goal(
+                f"{name}, {kind}: idle CPU / floor",
+                _ratio(case, kind, "idle_cpu_percent", "floor"),
+                1.2,
+            ),
+            Goal(
+                f"{name}, {kind}: CPU per task / floor",
+                _ratio(case, kind, "cpu_us_per_task", "floor"),
+                1.4,
+            ),
+        ]
+    return goals
+
+
 def _goals_of_backlog(case: str) -> list[Goal]:
     kind = "plain"
     return [
@@ -171,6 +191,9 @@ def show(results: dict) -> bool:
         table.add_column(heading, justify="right" if heading else "left")
     reached = 0
     goals = _goals()
+    # A plain series leaves this case out.
+    if "managers-32768" in results["medians"]:
+        goals += _goals_of_32768()
     for goal in goals:
         try:
             value = goal.value(medians)

@@ -35,7 +35,9 @@ def draw(samples: list[Sample], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    rows = [_row(sample, before) for sample, before in zip(samples, [None, *samples[:-1]], strict=True)]
+    rows = [
+        _row(sample, before) for sample, before in zip(samples, [None, *samples[:-1]], strict=True)
+    ]
     minutes = [sample["at_s"] / 60 for sample in samples]
     figure, panels = pyplot.subplots(
         len(PANELS), 1, figsize=INCHES, sharex=True, layout="constrained"
