@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -57,6 +58,9 @@ pub(crate) struct Arguments {
     /// Length of one sample of `soak`, in seconds.
     #[arg(long, default_value_t = 10.0)]
     pub sample_s: f64,
+    /// Directory of the interchange's log, which is kept. Default: a temporary directory.
+    #[arg(long)]
+    pub log_dir: Option<PathBuf>,
     /// Seconds to wait for an expected message before the run fails.
     #[arg(long, default_value_t = 30.0)]
     pub patience_s: f64,

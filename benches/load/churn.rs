@@ -1,4 +1,4 @@
-//! Managers that come and go: they drain, reconnect, die with tasks, and others come in their place.
+//! Managers that come and go: they drain, reconnect, die with tasks, and others take their places.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,6 @@
 //! One run: a started interchange with both of its sides, and the steps that scenarios share.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -86,7 +87,8 @@ pub(crate) struct Session {
     /// Resident bytes when the first command was answered.
     pub resident_at_start: u64,
     worker_port: u16,
-    place: TempDir,
+    log_dir: PathBuf,
+    _place: TempDir,
 }
 
 impl Session {
@@ -118,9 +120,11 @@ impl Session {
             Arc::clone(&pattern),
             last_id,
         )?;
+        let own_log = || place.path().join("log");
+        let log_dir = arguments.log_dir.clone().unwrap_or_else(own_log);
         let config = StartConfig {
             client_ports: side.ports()?,
-            logdir: &place.path().join("log"),
+            logdir: &log_dir,
             cert_dir: certificates.as_ref().map(|made| made.directory.as_path()),
             check_versions: arguments.parsl_version.is_some(),
             heartbeat_threshold: arguments.heartbeat_threshold(),
@@ -148,7 +152,8 @@ impl Session {
             report,
             resident_at_start: resident.now,
             worker_port,
-            place,
+            log_dir,
+            _place: place,
         })
     }
 
@@ -163,7 +168,7 @@ impl Session {
     /// Returns the size of the interchange's log files.
     pub(crate) fn log_bytes(&self) -> Outcome<u64> {
         let mut bytes = 0;
-        for entry in std::fs::read_dir(self.place.path().join("log"))? {
+        for entry in std::fs::read_dir(&self.log_dir)? {
             bytes += entry?.metadata()?.len();
         }
         Ok(bytes)

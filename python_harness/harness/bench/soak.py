@@ -8,6 +8,7 @@ end as at the beginning.
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import subprocess
 from collections.abc import Callable, Iterator
@@ -59,8 +60,11 @@ class Verdict:
 def run(load: list[str], ours: list[str], hours: float, json_file: Path, picture_file: Path) -> int:
     """Returns 0 if nothing grew and every task ended exactly once."""
     duration_s = hours * 3600
-    command = [*load, *arguments(duration_s), "--", *ours]
-    results: dict = {"hours": hours, "samples": [], "figures": None, "failure": None}
+    log_dir = json_file.with_name(f"{json_file.stem}-log")
+    shutil.rmtree(log_dir, ignore_errors=True)
+    words = [*arguments(duration_s), "--log-dir", str(log_dir.absolute())]
+    command = [*load, *words, "--", *ours]
+    results: dict = {"hours": hours, "log_dir": str(log_dir), "samples": [], "figures": None, "failure": None}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -95,6 +99,7 @@ def show(results: dict, picture_file: Path) -> int:
         console.print(f"picture: {picture_file}", soft_wrap=True)
     if results["failure"]:
         console.print(results["failure"], style="red", markup=False, soft_wrap=True)
+        console.print(f"the interchange's log: {results['log_dir']}", soft_wrap=True)
         return 1
     _tell_figures(results["figures"])
     if not verdicts:
