@@ -33,9 +33,9 @@ enum Fate {
         within: Instant,
         next: Next,
     },
-    Drains {
-        next: Next,
-    },
+    /// A manager with another identity comes after it: one with the same could be told to exit by
+    /// the answer to a late heartbeat of its predecessor.
+    Drains,
     /// It is not connected yet.
     Comes {
         at: Instant,
@@ -113,11 +113,11 @@ impl Churn {
                 }
                 Ok(())
             }
-            Fate::Drains { next } => {
+            Fate::Drains => {
                 self.pause(number, crew, now)?;
                 if crew.managers[number].is_drained() {
                     self.counts.drained += 1;
-                    self.succeed(number, next, crew, now)?;
+                    self.succeed(number, Next::Other, crew, now)?;
                 }
                 Ok(())
             }
@@ -148,14 +148,13 @@ impl Churn {
     /// Chooses whether a working manager goes, and how.
     fn choose(&mut self, number: usize, crew: &mut Crew, now: Instant) -> Outcome<()> {
         if self.retired.contains(&crew.managers[number].name) {
-            return self.drain(number, Next::Other, crew);
+            return self.drain(number, crew);
         }
         if self.is_calm || !self.is_time(STAY_MS) {
             return Ok(());
         }
         match self.random.below(10) {
-            0..3 => self.drain(number, Next::Other, crew),
-            3 => self.drain(number, Next::Same, crew),
+            0..4 => self.drain(number, crew),
             4..6 => self.reconnect(number, crew),
             kind => {
                 let next = if kind == 6 { Next::Same } else { Next::Other };
@@ -167,8 +166,8 @@ impl Churn {
         }
     }
 
-    fn drain(&mut self, number: usize, next: Next, crew: &mut Crew) -> Outcome<()> {
-        self.fates[number] = Fate::Drains { next };
+    fn drain(&mut self, number: usize, crew: &mut Crew) -> Outcome<()> {
+        self.fates[number] = Fate::Drains;
         crew.managers[number].drain()?;
         // Sending may have consumed an event, which the descriptor then does not show.
         crew.serve(number)

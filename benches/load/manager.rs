@@ -152,6 +152,10 @@ impl Manager {
                 self.phase = Phase::Drained;
                 return Ok(Received::Drained);
             }
+            // A heartbeat that crossed the word to exit is answered by the same word.
+            Ok(Read::Number(words::SHUTDOWN_CODE)) if self.is_drained() => {
+                return Ok(Received::Drained);
+            }
             Ok(Read::Number(words::SHUTDOWN_CODE)) => {
                 return violation(format!("manager {name} received an exit message"));
             }
