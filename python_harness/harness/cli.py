@@ -181,18 +181,20 @@ def _add_tests(commands: Commands) -> None:
 
 
 def _add_publishing(commands: Commands) -> None:
-    sdist = commands.add_parser("sdist", help="make the source archive, from which a wheel is built")
+    sdist = commands.add_parser("sdist", help="make the source archive, to build a wheel from")
     sdist.add_argument(
         "--out", metavar="DIR", help="directory of the archive (default: target/sdist)"
     )
 
-    recipes = commands.add_parser("recipes", help="lint the recipes in packaging/, and build from them")
+    recipes = commands.add_parser("recipes", help="lint and build the recipes in packaging/")
     recipes.add_argument("--lint-only", action="store_true", help="build nothing")
 
-    release = commands.add_parser("release", help="make and check everything that a release consists of")
+    release = commands.add_parser("release", help="make and check all files of a release")
     release.add_argument("--dry-run", action="store_true", help="publish nothing; required")
     release.add_argument("--without-tests", action="store_true", help="do not run `test --long`")
-    release.add_argument("--out", metavar="DIR", help="directory of the files (default: target/release-files)")
+    release.add_argument(
+        "--out", metavar="DIR", help="directory of the files (default: target/release-files)"
+    )
 
 
 def _add_conformance(commands: Commands) -> None:

@@ -64,7 +64,8 @@ def run(load: list[str], ours: list[str], hours: float, json_file: Path, picture
     shutil.rmtree(log_dir, ignore_errors=True)
     words = [*arguments(duration_s), "--log-dir", str(log_dir.absolute())]
     command = [*load, *words, "--", *ours]
-    results: dict = {"hours": hours, "log_dir": str(log_dir), "samples": [], "figures": None, "failure": None}
+    results: dict = {"hours": hours, "log_dir": str(log_dir)}
+    results |= {"samples": [], "figures": None, "failure": None}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
