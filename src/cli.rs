@@ -141,6 +141,11 @@ pub struct Arguments {
     #[arg(long)]
     pub exact_capacity: bool,
 
+    /// With --version: also print the commit, target and compiler of the build, and the versions of
+    /// the libraries inside, one `name: value` on a line.
+    #[arg(long, requires = "version")]
+    pub verbose: bool,
+
     /// Whether an endpoint of Globus Compute has started this program by the name of its own
     /// command.
     #[arg(skip)]

@@ -2,6 +2,7 @@
 //! loop. Any failure on the way is reported in one line, and the exit status says what kind it is.
 
 mod exit;
+mod inside;
 mod last_words;
 mod log;
 mod newer_parsl;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let mut arguments = match endpoint_command::call(env::args_os()) {
         None => match Arguments::try_parse() {
             Ok(arguments) => arguments,
+            Err(error) if inside::is_asked(&error, env::args_os()) => return inside::print_all(),
             Err(error) => return refuse_arguments(&error),
         },
         Some(Call::Interchange) => Arguments::of_endpoint(),

@@ -40,6 +40,24 @@ def test_version():
     assert re.fullmatch(r"htex-interchange \d+\.\d+\.\d+.*\n", told.stdout)
 
 
+def test_verbose_version_tells_what_is_inside():
+    told = run("--version", "--verbose")
+    assert told.returncode == 0 and told.stderr == ""
+    parts = dict(line.split(": ", 1) for line in told.stdout.splitlines())
+    assert list(parts) == [
+        *("version", "commit", "target", "rustc"),
+        *("libzmq", "curve", "libsodium", "features", "profile"),
+    ]
+    assert run("--version").stdout == f"htex-interchange {parts['version']}\n"
+    assert re.fullmatch(r"[0-9a-f]{40}|unknown", parts["commit"])
+    assert (parts["libzmq"], parts["curve"]) == ("4.3.5", "yes")
+    assert run("--verbose", "--version").stdout == told.stdout
+
+    alone = run("--verbose")
+    assert alone.returncode == 2 and alone.stdout == ""
+    assert "--version" in alone.stderr
+
+
 def test_help_names_every_option():
     told = run("--help")
     assert told.returncode == 0 and told.stderr == ""

@@ -109,6 +109,7 @@ pub use submit_watch::{WatchTarget, WatchedProcess};
 pub use telemetry::{EventSink, Telemetry};
 pub use threads::{ThreadShortage, check_threads};
 pub use wait::is_readable_within;
+pub use zmq_calls::{LinkedLibraries, linked_libraries};
 
 use clock::Clock;
 use dialect::DialectWatch;

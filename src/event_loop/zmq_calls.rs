@@ -2,7 +2,7 @@
 //! because it does not list their errno (EAFNOSUPPORT, EPERM …); options that the crate does not
 //! know; and queries that work for any socket.
 
-use std::ffi::{CStr, CString, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 
 use zmq::Socket;
@@ -73,6 +73,34 @@ pub(super) fn is_writable(socket: &Socket) -> bool {
     socket
         .get_events()
         .is_ok_and(|events| events.contains(zmq::POLLOUT))
+}
+
+unsafe extern "C" {
+    /// libzmq's own dependency; no crate that is linked declares its calls.
+    safe fn sodium_version_string() -> *const c_char;
+}
+
+/// The C and C++ libraries inside the program, as they describe themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkedLibraries {
+    /// Major, minor and patch version.
+    pub libzmq: (i32, i32, i32),
+    /// Whether libzmq can encrypt.
+    pub has_curve: bool,
+    /// libsodium's version.
+    pub libsodium: String,
+}
+
+/// Asks the linked libraries for their versions.
+#[must_use]
+pub fn linked_libraries() -> LinkedLibraries {
+    // SAFETY: libsodium returns a constant text that ends in NUL.
+    let libsodium = unsafe { CStr::from_ptr(sodium_version_string()) };
+    LinkedLibraries {
+        libzmq: zmq::version(),
+        has_curve: zmq::has("curve") == Some(true),
+        libsodium: libsodium.to_string_lossy().into_owned(),
+    }
 }
 
 fn check(status: c_int) -> io::Result<()> {
