@@ -1,1 +1,1 @@
-"""What a release consists of, and the command that makes all of it at once."""
+"""The files of a release, and the commands that make them."""

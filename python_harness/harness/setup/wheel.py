@@ -10,6 +10,7 @@ time of the build nor paths of the machine that built it.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from harness.machine import runner
@@ -35,10 +36,12 @@ def build(out: Path = WHEELS) -> Path:
     """
     environment.check_compilers()
     environment.prepare_venv(VENV, ["--requirement", str(REQUIREMENTS)], REQUIREMENTS.read_text())
+    bill = _bill_of_materials(TARGET)
     out.mkdir(parents=True, exist_ok=True)
     before = _wheels_in(out)
     command = [str(VENV / "bin" / "maturin"), "build", "--release", "--zig"]
     command += ["--target", TARGET, "--compatibility", PLATFORM, "--out", str(out.resolve())]
+    command += ["--sbom-include", str(bill)]
     result = runner.run(command, cwd=environment.HARNESS_DIR, env=_surroundings())
     if result.code != 0:
         raise environment.Unprepared(
@@ -49,6 +52,21 @@ def build(out: Path = WHEELS) -> Path:
     after = _wheels_in(out)
     (built,) = [wheel for wheel in after if after[wheel] != before.get(wheel)]
     return built
+
+
+def _bill_of_materials(target: str) -> Path:
+    """Has the program `harness.publish.sbom` write what maturin puts beside the binary. A program,
+    because that room needs this one."""
+    bill = WORKSHOP / "sbom" / target / "htex-interchange.cyclonedx.json"
+    command = [sys.executable, "-m", "harness.publish.sbom", target, str(bill)]
+    result = runner.run(command, cwd=environment.HARNESS_DIR)
+    if result.code != 0:
+        raise environment.Unprepared(
+            f"the bill of materials could not be written (exit {result.code}); the reason stands "
+            "above.",
+            environment.EXIT_BUILD,
+        )
+    return bill
 
 
 def _wheels_in(out: Path) -> dict[Path, tuple[int, int]]:
