@@ -85,7 +85,8 @@ def _dispatch(options: argparse.Namespace, extra: list[str]) -> int:
     if options.command == "wheel":
         from harness.setup import wheel
 
-        print(wheel.build(Path(options.out).absolute() if options.out else wheel.WHEELS))
+        out = Path(options.out).absolute() if options.out else wheel.WHEELS
+        print(wheel.build(out, options.target))
         return 0
     if options.command in BY_THEMSELVES:
         return importlib.import_module(BY_THEMSELVES[options.command]).run(options)
@@ -114,13 +115,6 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
     # Only makes the command appear in the list of commands: `main` handles it before parsing.
     commands.add_parser("report", help="make an HTML page with charts of a run, from its events")
-
-    wheel = commands.add_parser(
-        "wheel", help="build the wheel that pip installs, for old clusters too"
-    )
-    wheel.add_argument(
-        "--out", metavar="DIR", help="directory of the wheel (default: target/wheels)"
-    )
 
     _add_publishing(commands)
 
@@ -181,6 +175,19 @@ def _add_tests(commands: Commands) -> None:
 
 
 def _add_publishing(commands: Commands) -> None:
+    wheel = commands.add_parser(
+        "wheel", help="build the wheel that pip installs, for old clusters too"
+    )
+    wheel.add_argument(
+        "--out", metavar="DIR", help="directory of the wheel (default: target/wheels)"
+    )
+    wheel.add_argument(
+        "--target",
+        default="x86_64",
+        choices=["x86_64", "aarch64"],
+        help="machine that the wheel is for (default: x86_64)",
+    )
+
     sdist = commands.add_parser("sdist", help="make the source archive, to build a wheel from")
     sdist.add_argument(
         "--out", metavar="DIR", help="directory of the archive (default: target/sdist)"

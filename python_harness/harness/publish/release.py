@@ -25,11 +25,6 @@ OUT = PROJECT / "target" / "release-files"
 CHANGELOG = PROJECT / "src" / "guide" / "changelog.md"
 CRATE = "htex-pickle"
 
-TARGETS = {
-    "x86_64": "x86_64-unknown-linux-gnu",
-    "aarch64": "aarch64-unknown-linux-gnu",
-}
-
 OF_A_PERSON = """\
 A release is published by a person:
   1. Set the version in Cargo.toml (and of pickle in [workspace.dependencies]), run `cargo check`,
@@ -120,7 +115,7 @@ def make(out: Path, version: str) -> None:
     shutil.rmtree(out, ignore_errors=True)
     for_pypi = out / "pypi"
     for_pypi.mkdir(parents=True)
-    wheels = [wheel.build(for_pypi, machine) for machine in TARGETS]
+    wheels = [wheel.build(for_pypi, machine) for machine in wheel.TARGETS]
     check_wheels(wheels, version)
     archive = sdist.build(for_pypi)
     _check_crate()
@@ -187,14 +182,14 @@ def _make_if_there(out: Path) -> None:
     licences, archives for machines without Python."""
 
     def bills(module) -> None:
-        for target in TARGETS.values():
+        for target in wheel.TARGETS.values():
             module.write(target, out / f"htex-interchange-{target}.cdx.json")
 
     def licences(module) -> None:
         (out / module.FILE.name).write_text(module.made())
 
     def archives(module) -> None:
-        for machine in TARGETS:
+        for machine in wheel.TARGETS:
             module.build(out, machine)
 
     for name, write in [("sbom", bills), ("licences", licences), ("archive", archives)]:

@@ -107,6 +107,27 @@ def cargo() -> str:
     return found
 
 
+def require_rust_target(triple: str) -> None:
+    """Installs Rust's standard library for `triple` from the toolchain's own channel.
+
+    Raises:
+        Unprepared: the toolchain lacks it, and rustup is missing or failed.
+    """
+    rustc = str(Path(cargo()).with_name("rustc"))
+    sysroot = runner.run([rustc, "--print", "sysroot"], capture_stdout=True).stdout.strip()
+    if (Path(sysroot) / "lib" / "rustlib" / triple / "lib").is_dir():
+        return
+    rustup = shutil.which("rustup") or str(Path(cargo()).with_name("rustup"))
+    added = runner.run([rustup, "target", "add", triple]) if Path(rustup).exists() else None
+    if added is None or added.code != 0:
+        raise Unprepared(
+            f"this Rust toolchain cannot compile for {triple}. Remedy: run `rustup target add "
+            f"{triple}` with access to Rust's download server, or install the system's package of "
+            "Rust's standard library for that machine.",
+            EXIT_ENVIRONMENT,
+        )
+
+
 def check_toolchain() -> None:
     """Reports tools that a build would lack, before any time is spent on other steps."""
     if not os.environ.get(BINARY_VARIABLE):

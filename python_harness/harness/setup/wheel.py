@@ -1,5 +1,5 @@
-"""The command `wheel`: builds the wheel for `pip install`, for x86-64 Linux with glibc 2.17 or
-later.
+"""The command `wheel`: builds the wheel for `pip install`, for Linux with glibc 2.17 or later on
+x86-64 or aarch64.
 
 maturin packs the binary and the Python package. zig compiles and links against the symbols of an
 old glibc, and includes its libc++. Tools, caches and build results stay below `target/wheel`, so
@@ -22,26 +22,31 @@ VENV = WORKSHOP / "venv"
 REQUIREMENTS = environment.HARNESS_DIR / "requirements-wheel.txt"
 WHEELS = PROJECT / "target" / "wheels"
 
-TARGET = "x86_64-unknown-linux-gnu"
+# Rust's target for each machine, which has its name from `uname -m`.
+TARGETS = {
+    "x86_64": "x86_64-unknown-linux-gnu",
+    "aarch64": "aarch64-unknown-linux-gnu",
+}
 PLATFORM = "manylinux_2_17"
 # The earliest time that a zip file can record.
 SOURCE_DATE_EPOCH_S = 315532800
 
 
-def build(out: Path = WHEELS) -> Path:
-    """Builds the wheel into `out` and returns its path.
+def build(out: Path = WHEELS, machine: str = "x86_64") -> Path:
+    """Builds the wheel for `machine`, as `uname -m` names it, into `out` and returns its path.
 
     Raises:
         Unprepared: a tool is missing, or the build failed; the reason was printed.
     """
     environment.check_compilers()
+    environment.require_rust_target(TARGETS[machine])
     environment.prepare_venv(VENV, ["--requirement", str(REQUIREMENTS)], REQUIREMENTS.read_text())
-    bill = _bill_of_materials(TARGET)
+    bill = _bill_of_materials(TARGETS[machine])
     out.mkdir(parents=True, exist_ok=True)
     before = _wheels_in(out)
     command = [str(VENV / "bin" / "maturin"), "build", "--release", "--zig"]
-    command += ["--target", TARGET, "--compatibility", PLATFORM, "--out", str(out.resolve())]
-    command += ["--sbom-include", str(bill)]
+    command += ["--target", TARGETS[machine], "--compatibility", PLATFORM]
+    command += ["--sbom-include", str(bill), "--out", str(out.resolve())]
     result = runner.run(command, cwd=environment.HARNESS_DIR, env=_surroundings())
     if result.code != 0:
         raise environment.Unprepared(
