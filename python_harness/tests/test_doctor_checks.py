@@ -118,7 +118,9 @@ def test_a_provider_that_runs_its_commands_elsewhere(tmp_path):
         file = written(tmp_path, "address='*'", more=OWN_WAY.format(method=method))
         document = diagnosis(file)
         assert ids(document) == found
-        assert bool(found) != ("what Own needs to start blocks" in document["not_examined"])
+        assert bool(found) != (
+            "which commands Own needs to start blocks" in document["not_examined"]
+        )
 
 
 def test_port_ranges_that_parsl_requires(tmp_path):

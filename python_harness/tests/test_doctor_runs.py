@@ -69,7 +69,7 @@ def test_a_manager_that_was_lost(tmp_path):
     assert others <= {"manager-lost", "blocks-failed"}
     reword(tmp_path / "htex" / "interchange.log")
     reworded = found(diagnosis(tmp_path / "htex"))
-    assert reworded["manager-lost"]["what"].startswith(what.partition(" The last of them: ")[0])
+    assert reworded["manager-lost"]["what"].startswith(what.partition(" The last loss: ")[0])
     assert {name: one["severity"] for name, one in reworded.items()} == {
         name: one["severity"] for name, one in lost.items()
     }

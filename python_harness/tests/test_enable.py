@@ -129,8 +129,8 @@ def test_a_run_is_served_by_ours_until_it_is_disabled(venv, tmp_path, how):
     (log,) = (tmp_path / "ours").rglob("interchange.log")
     text = log.read_text()
     assert text.count(f"Started by {venv.pth} in place of Parsl's own interchange\n") == 1
-    assert f"The submit side has Python {VERSION}, by the command line [" in text
-    assert f"The submit side has Parsl {parsl.__version__}, by the command line [" in text
+    assert f"The submit side has Python {VERSION}, according to the command line [" in text
+    assert f"The submit side has Parsl {parsl.__version__}, according to the command line [" in text
     venv.tool("disable")
     stock = run("stock")["executable"]
     assert Path(stock).name.startswith("python")

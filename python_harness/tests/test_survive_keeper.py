@@ -229,7 +229,7 @@ def test_a_broker_that_cannot_restart_is_given_up(survivor):
     assert side.interchange.wait_exit(GONE_WITHIN_S) == FAULT
     *why, last = side.interchange.log_lines("ERROR")
     assert len(why) == ENDS_MAX
-    assert all("could not go on: the certificates cannot be used" in line for line in why)
+    assert all("could not continue: the certificates cannot be used" in line for line in why)
     assert "ended with status 70, by an internal error" in last
     assert "It was not started again: " in last
 

@@ -160,7 +160,7 @@ def _joined(pieces: Iterator[object]) -> object:
 
 RULES = [
     Rule("A manager that was lost or drained and speaks again", departed_are_told_to_exit),
-    Rule("results behind a marker frame", older_framing_is_read),
+    Rule("results sent after a separate frame that marks them", older_framing_is_read),
     Rule("`WORKERS`, `OUTSTANDING_C`, `HOLD_WORKER;id`", older_commands_are_answered),
     Rule("A task that names what managers may not be able to import", foreign_names_stand_alone),
 ]
