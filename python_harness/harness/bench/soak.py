@@ -51,8 +51,9 @@ Sample = dict[str, float]
 class Verdict:
     what: str
     unit: str
-    before: float
-    after: float
+    # None if nothing was measured.
+    before: float | None
+    after: float | None
     bound: str
     holds: bool
 
@@ -64,8 +65,13 @@ def run(load: list[str], ours: list[str], hours: float, json_file: Path, picture
     shutil.rmtree(log_dir, ignore_errors=True)
     words = [*arguments(duration_s), "--log-dir", str(log_dir.absolute())]
     command = [*load, *words, "--", *ours]
-    results: dict = {"hours": hours, "log_dir": str(log_dir)}
-    results |= {"samples": [], "figures": None, "failure": None}
+    results: dict = {
+        "hours": hours,
+        "log_dir": str(log_dir),
+        "samples": [],
+        "figures": None,
+        "failure": None,
+    }
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -105,6 +111,15 @@ def show(results: dict, picture_file: Path) -> int:
     _tell_figures(results["figures"])
     if not verdicts:
         console.print("the run was too short to judge", style="red")
+        return 1
+    missing = [verdict.what for verdict in verdicts if None in (verdict.before, verdict.after)]
+    if missing:
+        console.print(
+            f"not measured: {', '.join(missing)}: the queue is never short, so the machine is too "
+            "busy; run it again on a quiet one",
+            style="red",
+            soft_wrap=True,
+        )
         return 1
     grown = [verdict.what for verdict in verdicts if not verdict.holds]
     if grown:
@@ -169,14 +184,14 @@ def _apart(
 
 def _latency(begin: list[Sample], end: list[Sample]) -> Verdict:
     before, after = (_median_p99(some) for some in (begin, end))
-    # Without round trips there is nothing that could have held.
-    holds = before > 0 and after <= before * LATENCY_RATIO_MAX
+    is_measured = before is not None and after is not None
+    holds = is_measured and after <= before * LATENCY_RATIO_MAX
     return Verdict("round trip, p99", "ms", before, after, f"× {LATENCY_RATIO_MAX}", holds)
 
 
-def _median_p99(some: list[Sample]) -> float:
+def _median_p99(some: list[Sample]) -> float | None:
     found = [sample["p99_us"] / 1000 for sample in some if sample["p99_us"] is not None]
-    return statistics.median(found) if found else float("nan")
+    return statistics.median(found) if found else None
 
 
 def _table(verdicts: list[Verdict]) -> Table:
@@ -186,7 +201,9 @@ def _table(verdicts: list[Verdict]) -> Table:
     for one in verdicts:
         what = f"{one.what}, {one.unit}" if one.unit else one.what
         values = (digits(one.before), digits(one.after))
-        table.add_row(what, *values, one.bound, "holds" if one.holds else "GROWS")
+        is_measured = None not in (one.before, one.after)
+        word = "holds" if one.holds else "GROWS" if is_measured else "not measured"
+        table.add_row(what, *values, one.bound, word)
     return table
 
 
