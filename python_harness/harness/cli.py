@@ -64,6 +64,7 @@ BY_THEMSELVES = {
     "bench": "harness.bench.run",
     "conformance": "harness.conformance.run",
     "fuzz": "harness.fuzz.run",
+    "licences": "harness.publish.licences",
     "recipes": "harness.publish.recipes",
     "release": "harness.publish.release",
     "sdist": "harness.publish.sdist",
@@ -192,6 +193,8 @@ def _add_publishing(commands: Commands) -> None:
     sdist.add_argument(
         "--out", metavar="DIR", help="directory of the archive (default: target/sdist)"
     )
+
+    commands.add_parser("licences", help="write the licences of what is inside into one file")
 
     recipes = commands.add_parser("recipes", help="lint and build the recipes in packaging/")
     recipes.add_argument("--lint-only", action="store_true", help="build nothing")

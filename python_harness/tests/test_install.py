@@ -133,7 +133,8 @@ def test_the_wheel_is_complete_and_reproducible(built, tmp_path):
     others = [name for name in built.names() if name not in package]
     assert set(built.names()) >= set(package)
     assert f"{prefix}.data/scripts/htex-interchange" in others
-    assert f"{prefix}.dist-info/licenses/LICENSE" in others
+    for licence in ("LICENSE", "THIRD-PARTY-LICENSES.txt"):
+        assert f"{prefix}.dist-info/licenses/{licence}" in others
     assert all(
         name.startswith((f"{prefix}.data/scripts/", f"{prefix}.dist-info/")) for name in others
     )

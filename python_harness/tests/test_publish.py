@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from cyclonedx.validation.json import JsonStrictValidator
 
-from harness.publish import sbom
+from harness.publish import licences, sbom
 from harness.setup import environment, wheel
 
 pytestmark = pytest.mark.ours_only("this is about our own package")
@@ -40,6 +40,8 @@ def test_the_wheel_has_a_bill_of_what_is_inside(tmp_path):
         text = file.read(name).decode()
         (script,) = [name for name in file.namelist() if "/scripts/" in name]
         binary = file.read(script)
+        (notice,) = [name for name in file.namelist() if name.endswith(licences.FILE.name)]
+        assert file.read(notice) == licences.FILE.read_bytes()
     assert JsonStrictValidator(sbom.SCHEMA).validate_str(text) is None
     for place in (PROJECT, Path.home()):
         assert str(place) not in text
