@@ -59,8 +59,8 @@ pub fn finding(id: &str) -> Option<Finding> {
     findings().find(|finding| finding.id == id)
 }
 
-/// Returns the section about the finding that a program sees as this exception; upper and lower case
-/// are the same.
+/// Returns the section about the finding that a program sees as this exception. Upper and lower
+/// case are the same.
 #[must_use]
 pub fn of_exception(name: &str) -> Option<Finding> {
     let mut exceptions = EXCEPTIONS.iter();

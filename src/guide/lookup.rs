@@ -31,8 +31,8 @@ pub fn part(word: &str) -> Option<Part> {
     })
 }
 
-/// Returns the findings that a field of the status document shows, such as `queue.unmet`. The number
-/// of a manager (`managers[0].held`) does not matter.
+/// Returns the findings that a field of the status document shows, such as `queue.unmet`. The
+/// number of a manager (`managers[0].held`) does not matter.
 pub fn shown_by(field: &str) -> Vec<Finding> {
     let quoted = format!("`{}`", without_places(&field.to_lowercase()));
     let is_field = field.contains('.') && !field.contains(['`', ' ']);

@@ -298,8 +298,8 @@ mod tests {
         account.handle_time(at(70));
         let more = |count: u32| {
             [format!(
-                "{count} more failures of the manager selector within a minute; only the first ones are \
-                 logged"
+                "{count} more failures of the manager selector within a minute; only the first \
+                 ones are logged"
             )]
         };
         assert_eq!(texts(), more(58));

@@ -137,9 +137,9 @@ fn examine_executor(run: &Path, directory: &Path, parsl: &ParslLog, diagnosis: &
     diagnosis.add_about(&label, found);
 }
 
-/// Drops what another finding tells better. The status of a running interchange tells which tasks
-/// fit no manager now; its log tells only that there were some. If no manager ever registered, it is
-/// clear that none accepts tasks.
+/// Drops findings that repeat a better one. The status of a running interchange shows which tasks
+/// fit no manager now; its log shows only that there were some. If no manager ever registered, none
+/// accepts tasks.
 fn drop_repeated(found: &mut Vec<Finding>) {
     let has = |id| found.iter().any(|finding| finding.id == id);
     let never_registered = has("never-registered");

@@ -29,8 +29,8 @@ pub(super) fn look_at_files(document: &Document) -> String {
 }
 
 /// Returns a file with the exit status of a block of this executor, and the status; None if no file
-/// shows that a block has ended. Only LocalProvider writes such files. They contain a dash until the
-/// block ends.
+/// shows that a block has ended. Only LocalProvider writes such files. They contain a dash until
+/// the block ends.
 pub(super) fn ended_block(document: &Document) -> Option<String> {
     let logdir = document.interchange.logdir_path();
     let label = logdir.file_name()?.to_string_lossy();
