@@ -261,7 +261,12 @@ fn no_trace_of_the_machine_that_it_was_written_on() {
         for (at, _) in text.match_indices("://") {
             let is_web = text[..at].ends_with("http") || text[..at].ends_with("https");
             let host = text[at + 3..].split(|c: char| !c.is_alphanumeric() && !".-".contains(c));
-            let host = host.into_iter().next().unwrap_or_default();
+            // A sentence may end with an address.
+            let host = host
+                .into_iter()
+                .next()
+                .unwrap_or_default()
+                .trim_end_matches('.');
             if is_web && !HOSTS.contains(&host) {
                 complain(at, host);
             }
