@@ -70,7 +70,7 @@ def test_a_task_too_large_for_memory_is_reported_as_lost(limited):
         "The connection for tasks to the submit side broke; reconnecting"
     )
     (line,) = limited.interchange.log_lines("WARNING", "broke; reconnecting")[:1]
-    assert "A message that is too large does that: `ulimit -v` is 419.4 MB, of which " in line
+    assert "A message that is too large has this effect: `ulimit -v` is 419.4 MB, of which " in line
     # Other tasks go on.
     limited.submit(2)
     limited.interchange.wait_for_log("Put task 2 onto")
