@@ -58,7 +58,7 @@ def test_a_link_local_address(start, connect, link_local):
     manager = connect(side).enlist(side)
     side.submit(1)
     manager.tasks(1)
-    assert link_local in side.interchange.log()
+    side.interchange.wait_for_log(link_local)
 
 
 @pytest.mark.ours_only("stock sets no limit")

@@ -221,7 +221,8 @@ def test_status_names_what_is_served_and_what_is_not(start, tmp_path):
     asked = "Events were requested, but the interchange does not write them"
     assert f"{asked}: events cannot be written to /dev/" in text
     assert (
-        "\nMetrics        not at 127.0.0.1" in text and "\nEvents         not at /dev/full" in text
+        "\nMetrics        not running at 127.0.0.1" in text
+        and "\nEvents         not running at /dev/full" in text
     )
     side.interchange.terminate()
     assert not port_file.exists()

@@ -119,7 +119,7 @@ def test_it_ends_with_its_terminal(start):
 def test_one_of_several_interchanges_stops_and_one_ends(start, connect):
     first, second = enlisted(start, connect, 1), enlisted(start, connect, 2)
     with top() as terminal:
-        terminal.wait_for("side1/log (2 of 2, Tab)", "managers 2")
+        terminal.wait_for("side1/log (2 of 2, Tab: next)", "managers 2")
         terminal.press("tab")
         terminal.wait_for("side0/log (1 of 2, Tab)", "managers 1")
         os.kill(first.interchange.pid, signal.SIGSTOP)
