@@ -121,7 +121,7 @@ def test_one_of_several_interchanges_stops_and_one_ends(start, connect):
     with top() as terminal:
         terminal.wait_for("side1/log (2 of 2, Tab: next)", "managers 2")
         terminal.press("tab")
-        terminal.wait_for("side0/log (1 of 2, Tab)", "managers 1")
+        terminal.wait_for("side0/log (1 of 2, Tab: next)", "managers 1")
         os.kill(first.interchange.pid, signal.SIGSTOP)
         try:
             terminal.wait_for("does not answer: it is stopped")
