@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.bench.cases import CASES
 from harness.machine import processes, runner
-from harness.setup import environment
+from harness.setup import environment, wheel
 
 PROGRAM = "python3 python_harness"
 
@@ -84,8 +84,6 @@ def _dispatch(options: argparse.Namespace, extra: list[str]) -> int:
         print(environment.VENV_BIN / "python")
         return 0
     if options.command == "wheel":
-        from harness.setup import wheel
-
         out = Path(options.out).absolute() if options.out else wheel.WHEELS
         print(wheel.build(out, options.target))
         return 0
@@ -176,16 +174,16 @@ def _add_tests(commands: Commands) -> None:
 
 
 def _add_publishing(commands: Commands) -> None:
-    wheel = commands.add_parser(
+    built = commands.add_parser(
         "wheel", help="build the wheel that pip installs, for old clusters too"
     )
-    wheel.add_argument(
+    built.add_argument(
         "--out", metavar="DIR", help="directory of the wheel (default: target/wheels)"
     )
-    wheel.add_argument(
+    built.add_argument(
         "--target",
         default="x86_64",
-        choices=["x86_64", "aarch64"],
+        choices=list(wheel.TARGETS),
         help="machine that the wheel is for (default: x86_64)",
     )
 

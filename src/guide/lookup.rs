@@ -34,10 +34,12 @@ pub fn part(word: &str) -> Option<Part> {
 /// Returns the findings that a field of the status document shows, such as `queue.unmet`. The
 /// number of a manager (`managers[0].held`) does not matter.
 pub fn shown_by(field: &str) -> Vec<Finding> {
+    if !field.contains('.') || field.contains(['`', ' ']) {
+        return Vec::new();
+    }
     let quoted = format!("`{}`", without_places(&field.to_lowercase()));
-    let is_field = field.contains('.') && !field.contains(['`', ' ']);
     let names = |finding: &Finding| finding.parts().iter().any(|part| part.contains(&quoted));
-    findings().filter(|_| is_field).filter(names).collect()
+    findings().filter(names).collect()
 }
 
 /// Returns the topics of the pages, and the ids of the findings, whose text has this word.
@@ -76,14 +78,16 @@ pub fn cells(line: &str) -> Vec<String> {
 
 /// Removes what is in brackets: `managers[0].held` becomes `managers[].held`.
 fn without_places(field: &str) -> String {
-    let mut is_place = false;
-    let kept = field.chars().filter(|c| {
-        is_place &= *c != ']';
-        let is_kept = !is_place;
-        is_place |= *c == '[';
-        is_kept
-    });
-    kept.collect()
+    let mut parts = field.split('[');
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        kept.push('[');
+        if let Some((_, rest)) = part.split_once(']') {
+            kept.push(']');
+            kept.push_str(rest);
+        }
+    }
+    kept
 }
 
 /// Whether a text has a word or a phrase, not as a part of a longer word; upper and lower case are

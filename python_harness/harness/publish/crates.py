@@ -10,10 +10,9 @@ import re
 from dataclasses import dataclass
 
 from harness.machine import runner
-from harness.setup import environment
+from harness.setup import environment, wheel
 
 PROJECT = environment.PROJECT_DIR
-TARGETS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu")
 PROGRAM = environment.BINARY_NAME
 
 # A package of Cargo.lock that comes from a registry.
@@ -46,7 +45,7 @@ def linked(*targets: str) -> list[Crate]:
     """
     checksums = locked()
     found = set()
-    for target in targets or TARGETS:
+    for target in targets or wheel.TARGETS.values():
         for line in set(_tree(target, "none", "{p}|{l}")):
             package, _, licence = line.partition("|")
             name, version = _named(package)

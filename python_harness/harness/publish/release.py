@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -17,7 +15,7 @@ import zipfile
 from pathlib import Path
 
 from harness.machine import runner
-from harness.publish import recipes, sdist
+from harness.publish import licences, recipes, sbom, sdist
 from harness.setup import environment, wheel
 
 PROJECT = environment.PROJECT_DIR
@@ -51,11 +49,11 @@ def run(options: argparse.Namespace) -> int:
         version = check_commit()
         if not options.without_tests:
             _test()
-        make(out, version)
+        digests = make(out, version)
     except Refused as reason:
         print(f"htex-interchange harness: {reason}", file=sys.stderr)
         return 1
-    _print_table(out)
+    _print_table(out, digests)
     print(f"\nNothing was published. {OF_A_PERSON}", end="")
     return 0
 
@@ -110,8 +108,8 @@ def newest_entry(changelog: str) -> tuple[str, str]:
     return title.split()[0], text.split("\n## ")[0].strip() + "\n"
 
 
-def make(out: Path, version: str) -> None:
-    """Fills `out` with all files of the release."""
+def make(out: Path, version: str) -> dict[Path, str]:
+    """Fills `out` with all files of the release, and returns their digests."""
     shutil.rmtree(out, ignore_errors=True)
     for_pypi = out / "pypi"
     for_pypi.mkdir(parents=True)
@@ -119,13 +117,13 @@ def make(out: Path, version: str) -> None:
     check_wheels(wheels, version)
     archive = sdist.build(for_pypi)
     _check_crate()
-    _make_if_there(out)
+    _write_licences_and_bills(out)
     filled = recipes.fill(archive, out / "recipes")
     wrong = [one.what for one in recipes.check(filled, None) if one.failed]
     if wrong:
         raise Refused(f"recipes that their linters refuse: {', '.join(wrong)}. See above.")
     (out / "NOTES.md").write_text(newest_entry(CHANGELOG.read_text())[1])
-    _write_sums(out)
+    return _write_sums(out)
 
 
 def check_wheels(wheels: list[Path], version: str) -> None:
@@ -177,41 +175,23 @@ def _check_crate() -> None:
         )
 
 
-def _make_if_there(out: Path) -> None:
-    """Adds what other modules of this package make, where they are: the bills of materials, the
-    licences, archives for machines without Python."""
-
-    def bills(module) -> None:
-        for target in wheel.TARGETS.values():
-            module.write(target, out / f"htex-interchange-{target}.cdx.json")
-
-    def licences(module) -> None:
-        (out / module.FILE.name).write_text(module.made())
-
-    def archives(module) -> None:
-        for machine in wheel.TARGETS:
-            module.build(out, machine)
-
-    for name, write in [("sbom", bills), ("licences", licences), ("archive", archives)]:
-        if importlib.util.find_spec(f"harness.publish.{name}"):
-            write(importlib.import_module(f"harness.publish.{name}"))
-        else:
-            print(f"release: without harness.publish.{name}, which this commit has not")
+def _write_licences_and_bills(out: Path) -> None:
+    (out / licences.FILE.name).write_text(licences.made())
+    for target in wheel.TARGETS.values():
+        sbom.write(target, out / f"htex-interchange-{target}.cdx.json")
 
 
-def _write_sums(out: Path) -> None:
-    lines = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(out)}\n"
-        for path in sorted(out.rglob("*"))
-        if path.is_file()
-    ]
+def _write_sums(out: Path) -> dict[Path, str]:
+    """Writes the digest of each file into one file, and returns them."""
+    files = [path for path in sorted(out.rglob("*")) if path.is_file()]
+    digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    lines = [f"{digest}  {path.relative_to(out)}\n" for path, digest in digests.items()]
     (out / "SHA256SUMS").write_text("".join(lines))
+    return digests
 
 
-def _print_table(out: Path) -> None:
-    print(f"\n{out}:")
-    for path in sorted(out.rglob("*")):
-        if path.is_file():
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            size_kb = path.stat().st_size / 1000
-            print(f"  {size_kb:10,.1f} kB  {digest[:16]}  {path.relative_to(out)}")
+def _print_table(out: Path, digests: dict[Path, str]) -> None:
+    print(f"\n{out}, with SHA256SUMS:")
+    for path, digest in digests.items():
+        size_kb = path.stat().st_size / 1000
+        print(f"  {size_kb:10,.1f} kB  {digest[:16]}  {path.relative_to(out)}")

@@ -16,8 +16,7 @@ import tarfile
 from pathlib import Path, PurePosixPath
 
 from harness.machine import runner
-from harness.setup import environment
-from harness.setup.wheel import SOURCE_DATE_EPOCH_S
+from harness.setup import environment, wheel
 
 PROJECT = environment.PROJECT_DIR
 OUT = PROJECT / "target" / "sdist"
@@ -26,7 +25,6 @@ WORKSHOP = PROJECT / "target" / "vendor"
 # `cargo vendor` takes crates for every system and for tests, too; this tool leaves stubs for them.
 FILTER = "cargo-vendor-filterer"
 FILTER_VERSION = "0.5.18"
-PLATFORMS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu")
 # Files of crates that no build of the product reads.
 LEFT_OUT_OF_CRATES = (
     "tracing#test-macros",
@@ -120,7 +118,7 @@ def pack(tree: Path, archive: Path) -> None:
     def neutral(entry: tarfile.TarInfo) -> tarfile.TarInfo:
         entry.uid = entry.gid = 0
         entry.uname = entry.gname = ""
-        entry.mtime = SOURCE_DATE_EPOCH_S
+        entry.mtime = wheel.SOURCE_DATE_EPOCH_S
         entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
         return entry
 
@@ -185,7 +183,7 @@ def _vendor(tree: Path) -> None:
     env = dict(os.environ)
     env["PATH"] = os.pathsep.join([str(tools), cargo_bin, env.get("PATH", os.defpath)])
     command = [str(tools / FILTER), "vendor-filterer", "--keep-dep-kinds=no-dev"]
-    command += [f"--platform={platform}" for platform in PLATFORMS]
+    command += [f"--platform={platform}" for platform in wheel.TARGETS.values()]
     command += [f"--exclude-crate-path={path}" for path in LEFT_OUT_OF_CRATES]
     # The tool can read only one package's dependencies, which without this list are the product's.
     manifest = tree / "Cargo.toml"
