@@ -7,7 +7,7 @@ use std::io::{self, Seek as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use event_loop::{Ancestry, WatchTarget, WatchedProcess};
 use htex_interchange::cli::{Arguments, NewerParsl};
@@ -109,7 +109,7 @@ fn take_over(own: &OwnInterchange, config: &[u8]) -> io::Error {
 /// Returns a file with the configuration, to be used as standard input. Kernels before 3.17 have no
 /// memfd, so a temporary file is used there.
 fn stdin_with(config: &[u8]) -> io::Result<File> {
-    let memory = memfd_create(c"htex-configuration", MFdFlags::MFD_CLOEXEC);
+    let memory = memfd_create(c"htex-configuration", MemfdFlags::CLOEXEC);
     let mut file = memory.map(File::from).or_else(|_| tempfile::tempfile())?;
     file.write_all(config)?;
     file.rewind()?;

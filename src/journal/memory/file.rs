@@ -10,9 +10,9 @@ use std::ptr::NonNull;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc::off_t;
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 use nix::sys::resource::{Resource, getrlimit};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::segment::UNIT_BYTES;
 use crate::{Refused, stores};
@@ -20,14 +20,13 @@ use crate::{Refused, stores};
 use super::WINDOW_BYTES;
 
 const NAME: &std::ffi::CStr = c"htex-interchange-journal";
-/// A flag since Linux 6.3; administrators may make it mandatory.
-const NOEXEC_SEAL: MFdFlags = MFdFlags::from_bits_retain(8);
 
 /// Makes the file and checks that it can be grown and shrunk.
 pub(super) fn create() -> io::Result<File> {
-    let flags = MFdFlags::MFD_CLOEXEC;
-    let file = match memfd_create(NAME, flags | NOEXEC_SEAL) {
-        Err(Errno::EINVAL) => memfd_create(NAME, flags),
+    let flags = MemfdFlags::CLOEXEC;
+    // Linux knows NOEXEC_SEAL since 6.3; administrators may make it mandatory.
+    let file = match memfd_create(NAME, flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(rustix::io::Errno::INVAL) => memfd_create(NAME, flags),
         outcome => outcome,
     }?;
     let file = File::from(file);

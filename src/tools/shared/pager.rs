@@ -5,7 +5,7 @@ use std::io::{self, Seek as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::charset::Charset;
 use super::output::say;
@@ -50,7 +50,7 @@ pub(crate) fn show(text: &str, paper: &Paper) -> io::Result<()> {
 
 /// Returns a file in memory with this text. The file vanishes with its reader.
 fn file_with(text: &str) -> io::Result<File> {
-    let memory = memfd_create("htex-interchange guide", MFdFlags::MFD_CLOEXEC)?;
+    let memory = memfd_create("htex-interchange guide", MemfdFlags::CLOEXEC)?;
     let mut file = File::from(memory);
     file.write_all(text.as_bytes())?;
     file.rewind()?;
