@@ -29,9 +29,10 @@ LOAD_PROGRAM = Path(__file__).parent / "programs" / "load_and_report.py"
 # The id of a user that has no other process.
 NOBODYS_ID = 54_321
 
-# Time from the process's launch to its end, and time until the user gets the exception.
-EXIT_WITHIN_S = 1.0
-RAISE_WITHIN_S = 2.0
+# Time from the process's launch to its end, and time until the user gets the exception. On a quiet
+# machine both take a tenth of a second; a refusal that no command asks for waits for 10 s.
+EXIT_WITHIN_S = 5.0
+RAISE_WITHIN_S = 5.0
 
 pytestmark = [
     pytest.mark.ours_only("stock crashes and leaves the executor waiting for 120 s"),
@@ -68,8 +69,8 @@ def assert_said_once(interchange: Interchange, word: str, *, in_log: bool = True
 def refused(side, word: str, measured, *, in_log: bool = True) -> None:
     interchange = side.launch()
     with pytest.raises(ValueError, match=REFUSAL) as caught:
-        side.command("WORKER_BINDS", within_s=3)
-    assert interchange.wait_exit(within_s=3) == 1
+        side.command("WORKER_BINDS", within_s=EXIT_WITHIN_S)
+    assert interchange.wait_exit(within_s=EXIT_WITHIN_S) == 1
     took_s = time.monotonic() - interchange.launched
     measured(f"launch to exit: {took_s * 1000:.0f} ms")
     assert word in str(caught.value)
@@ -183,8 +184,7 @@ UNANSWERABLE = {
 
 
 def exits_with_reason(interchange: Interchange, word: str, *, in_log: bool) -> None:
-    assert interchange.wait_exit(within_s=3) == 1
-    assert time.monotonic() - interchange.launched < EXIT_WITHIN_S + 0.5
+    assert interchange.wait_exit(within_s=EXIT_WITHIN_S) == 1
     assert_said_once(interchange, word, in_log=in_log)
 
 

@@ -59,6 +59,8 @@ class FakeBroker:
         for sock, port in zip(
             (self.tasks, self.results, self.commands), config["client_ports"], strict=True
         ):
+            # A message that never comes ends the program with an error.
+            sock.setsockopt(zmq.RCVTIMEO, int(1000 * PATIENCE_S))
             if sock is self.results or not only_results:
                 sock.connect(tcp_url(config["client_address"], port))
 
@@ -345,6 +347,10 @@ def asked_before_and_after_a_restart(
     two copies of the command as the broker's socket received them."""
     broker = run.broker
     broker.end()
+    # Without a connection the socket takes no command. One that it took before it noticed the end
+    # would be lost.
+    socket = run.htex.command_client._pipe.zmq_socket
+    wait_until(lambda: not socket.poll(0, zmq.POLLOUT), PATIENCE_S, "the end is noticed")
     broker.come(commands=zmq.ROUTER)
     replies, asking = asked_in_a_thread(run)
     first = broker.commands.recv_multipart()
