@@ -28,6 +28,8 @@ use super::words::Registration;
 const EVENTS_MAX: usize = 1024;
 /// How many managers connect from one local address.
 const MANAGERS_PER_SOURCE: usize = 16_384;
+/// How long a manager waits for the answer to its probe.
+const PROBE_AGAIN: Duration = Duration::from_secs(20);
 /// The number of the wake-up event in epoll; managers are numbered from 0.
 const WAKE: u64 = u64::MAX;
 
@@ -73,6 +75,8 @@ pub(crate) struct Crew {
     /// The times of the next heartbeats, with the managers. The period is the same
     /// for all, so the queue is in order.
     beats: VecDeque<(Instant, usize, u64)>,
+    /// The times at which managers probe again, with the managers, in order.
+    probes: VecDeque<(Instant, usize, u64)>,
     /// How many managers there have been.
     born: u64,
     is_holding: bool,
@@ -94,6 +98,7 @@ impl Crew {
             managers: Vec::new(),
             churn: None,
             endpoint: String::new(),
+            probes: VecDeque::new(),
             born: 0,
             beats: VecDeque::new(),
             is_holding: false,
@@ -118,7 +123,8 @@ impl Crew {
         loop {
             let beat = self.beats.front().map(|(due, ..)| *due);
             let tick = self.churn.as_ref().map(Churn::next_tick);
-            let patience = beat.into_iter().chain(tick).min().map(|due| {
+            let probe = self.probes.front().map(|(due, ..)| *due);
+            let patience = beat.into_iter().chain(tick).chain(probe).min().map(|due| {
                 let left = due.saturating_duration_since(Instant::now());
                 Timespec::try_from(left).unwrap_or_default()
             });
@@ -133,6 +139,7 @@ impl Crew {
                 }
             }
             self.beat_all_due()?;
+            self.probe_all_due()?;
             self.churn(Churn::tick)?;
         }
     }
@@ -204,6 +211,8 @@ impl Crew {
         let data = epoll::EventData::new_u64(number as u64);
         epoll::add(&self.epoll, descriptor, data, epoll::EventFlags::IN)?;
         manager.probe()?;
+        let again = Instant::now() + PROBE_AGAIN;
+        self.probes.push_back((again, number, manager.born));
         // The descriptor shows only events after the socket was found empty.
         self.serve(number)
     }
@@ -291,6 +300,24 @@ impl Crew {
         let last = self.beats.back().map_or(due, |(last, ..)| *last);
         let born = self.managers[number].born;
         self.beats.push_back((due.max(last), number, born));
+    }
+
+    /// Probes again where an answer does not come. A probe is lost with its connection, and libzmq
+    /// closes one whose handshake takes 30 s, as when thousands connect to a busy machine at once.
+    fn probe_all_due(&mut self) -> Outcome<()> {
+        let now = Instant::now();
+        while let Some(&(due, number, born)) = self.probes.front()
+            && due <= now
+        {
+            self.probes.pop_front();
+            let manager = &mut self.managers[number];
+            if manager.born == born && manager.is_probing() {
+                manager.probe()?;
+                self.probes.push_back((now + PROBE_AGAIN, number, born));
+                self.serve(number)?;
+            }
+        }
+        Ok(())
     }
 
     fn beat_all_due(&mut self) -> Outcome<()> {

@@ -46,6 +46,8 @@ pub(crate) struct Manager {
     /// Tells it from others in its place and of its name.
     pub born: u64,
     phase: Phase,
+    /// How many probes have no answer yet.
+    probes: usize,
     /// The ids of tasks that are not answered yet.
     held: Vec<u64>,
     last_rank: Option<u64>,
@@ -63,6 +65,7 @@ impl Manager {
             name,
             born,
             phase: Phase::Unconnected,
+            probes: 0,
             held: Vec::new(),
             last_rank: None,
             silent_until: None,
@@ -76,7 +79,12 @@ impl Manager {
 
     pub(crate) fn probe(&mut self) -> Outcome<()> {
         self.phase = Phase::Probing;
+        self.probes += 1;
         Ok(self.socket.send(words::PROBE, zmq::DONTWAIT)?)
+    }
+
+    pub(crate) fn is_probing(&self) -> bool {
+        self.phase == Phase::Probing
     }
 
     pub(crate) fn is_registered(&self) -> bool {
@@ -137,10 +145,15 @@ impl Manager {
         (slots, capacity): (usize, u64),
     ) -> Outcome<Received> {
         if message.is_empty() {
-            return match self.phase == Phase::Probing {
-                true => Ok(Received::Answered),
-                false => violation(format!("manager {} received an empty message", self.name)),
+            let Some(probes) = self.probes.checked_sub(1) else {
+                return violation(format!("manager {} received an empty message", self.name));
             };
+            self.probes = probes;
+            return Ok(match self.is_probing() {
+                true => Received::Answered,
+                // The answer to an earlier probe, which came late.
+                false => Received::Echo,
+            });
         }
         let name = &self.name;
         let tasks = match reader.read(message) {
