@@ -10,11 +10,11 @@ import argparse
 import importlib
 import os
 import sys
-from pathlib import Path
 
 from harness.bench.cases import CASES
 from harness.machine import processes, runner
-from harness.setup import environment, wheel
+from harness.publish import toolchain
+from harness.setup import environment
 
 PROGRAM = "python3 python_harness"
 
@@ -61,6 +61,7 @@ ON_THE_BINARY = {
 }
 # Commands that need no binary or build their own, with their modules.
 BY_THEMSELVES = {
+    "archive": "harness.publish.archive",
     "bench": "harness.bench.run",
     "conformance": "harness.conformance.run",
     "fuzz": "harness.fuzz.run",
@@ -68,6 +69,7 @@ BY_THEMSELVES = {
     "recipes": "harness.publish.recipes",
     "release": "harness.publish.release",
     "sdist": "harness.publish.sdist",
+    "wheel": "harness.publish.wheel",
 }
 # Commands that build nothing.
 WITHOUT_TOOLCHAIN = ("env", "conformance")
@@ -82,10 +84,6 @@ def _dispatch(options: argparse.Namespace, extra: list[str]) -> int:
         return suite.run(options, extra)
     if options.command == "env":
         print(environment.VENV_BIN / "python")
-        return 0
-    if options.command == "wheel":
-        out = Path(options.out).absolute() if options.out else wheel.WHEELS
-        print(wheel.build(out, options.target))
         return 0
     if options.command in BY_THEMSELVES:
         return importlib.import_module(BY_THEMSELVES[options.command]).run(options)
@@ -174,18 +172,20 @@ def _add_tests(commands: Commands) -> None:
 
 
 def _add_publishing(commands: Commands) -> None:
-    built = commands.add_parser(
-        "wheel", help="build the wheel that pip installs, for old clusters too"
-    )
-    built.add_argument(
-        "--out", metavar="DIR", help="directory of the wheel (default: target/wheels)"
-    )
-    built.add_argument(
-        "--target",
-        default="x86_64",
-        choices=list(wheel.TARGETS),
-        help="machine that the wheel is for (default: x86_64)",
-    )
+    for name, what, folder in (
+        ("wheel", "the wheel that pip installs, for old clusters too", "target/wheels"),
+        ("archive", "a static binary for any Linux, with its manual page", "target/archives"),
+    ):
+        built = commands.add_parser(name, help=f"build {what}")
+        built.add_argument(
+            "--out", metavar="DIR", help=f"directory of the {name} (default: {folder})"
+        )
+        built.add_argument(
+            "--target",
+            default="x86_64",
+            choices=list(toolchain.TARGETS),
+            help=f"machine that the {name} is for (default: x86_64)",
+        )
 
     sdist = commands.add_parser("sdist", help="make the source archive, to build a wheel from")
     sdist.add_argument(

@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 from cyclonedx.validation.json import JsonStrictValidator
 
-from harness.publish import licences, sbom
-from harness.setup import environment, wheel
+from harness.publish import licences, sbom, toolchain, wheel
+from harness.setup import environment
 
 pytestmark = pytest.mark.ours_only("this is about our own package")
 
 PROJECT = environment.PROJECT_DIR
 BUILD_S = 3600
-BUILD_IN = "import sys; from pathlib import Path; from harness.setup import wheel; \
+BUILD_IN = "import sys; from pathlib import Path; from harness.publish import wheel; \
 print(wheel.build(Path(sys.argv[1])))"
 
 
@@ -53,7 +53,7 @@ def test_the_wheel_has_a_bill_of_what_is_inside(tmp_path):
         *("libzmq", "libsodium", "libc++", "libc++abi", "libunwind", "rust-std")
     }
     of_crates = components(bill) - {(part["name"], part["version"]) for part in libraries.values()}
-    assert of_crates == shown_by_cargo(wheel.TARGETS["x86_64"])
+    assert of_crates == shown_by_cargo(toolchain.TARGETS["x86_64"])
     program = tmp_path / "program"
     program.write_bytes(binary)
     program.chmod(0o755)

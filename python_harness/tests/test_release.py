@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.publish import recipes, release, sdist
-from harness.setup import environment, wheel
+from harness.publish import recipes, release, sdist, toolchain
+from harness.setup import environment
 from tests.test_install import Fresh
 
 pytestmark = pytest.mark.ours_only("this is about our own package")
@@ -77,16 +77,15 @@ def test_the_same_commit_gives_the_same_archive(archive, tmp_path, measured):
 def test_a_wheel_is_built_from_the_archive_without_a_network(archive, tmp_path):
     """A workflow through it is encrypted, so libzmq was compiled with CURVE from the sources that
     the archive holds."""
-    requirements = ["--requirement", str(wheel.REQUIREMENTS)]
-    environment.prepare_venv(wheel.VENV, requirements, wheel.REQUIREMENTS.read_text())
-    tools = [str(wheel.VENV / "bin"), str(Path(environment.cargo()).parent)]
+    toolchain.prepare_tools()
+    tools = [str(toolchain.VENV / "bin"), str(Path(environment.cargo()).parent)]
     env = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
     env |= {
         "PATH": os.pathsep.join([*tools, os.environ["PATH"]]),
         "CARGO_HOME": str(tmp_path / "cargo-home"),
         "CARGO_NET_OFFLINE": "true",
     }
-    command = [wheel.VENV / "bin" / "python", "-m", "pip", "wheel", "--no-build-isolation"]
+    command = [toolchain.VENV / "bin" / "python", "-m", "pip", "wheel", "--no-build-isolation"]
     command += ["--no-deps", "--no-index", "--wheel-dir", tmp_path / "wheels", archive]
     told = subprocess.run(
         [*recipes.without_network(), *map(str, command)], env=env, capture_output=True, text=True

@@ -73,11 +73,15 @@ fn set_listener_option<T>(listener: RawFd, option: c_int, value: &T) -> io::Resu
     }
 }
 
-/// Releases freed memory to the system, as far as whole pages are free.
+/// Releases freed memory to the system, as far as whole pages are free. musl does so by itself
+/// whenever memory is freed.
 pub(super) fn trim_heap() {
     // SAFETY: the call has no preconditions. Other threads wait for their part of the heap
     // meanwhile.
-    unsafe { libc::malloc_trim(0) };
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// A block that was taken from the free part of the heap.

@@ -1,9 +1,9 @@
 """The command `fuzz`: runs the targets of tests/fuzz, one after another, each for some seconds.
 
-It needs a nightly compiler. If cargo-fuzz is missing, it is installed into the ignored build
-folder. New inputs stay in `target/fuzz/corpus`, where the next run continues. `--keep` minimises
-them into tests/fuzz/corpus, which is committed. A finding is reported with its input's path: fix
-the bug, and move the input below tests/fuzz/found, so that `cargo test` runs it from then on.
+It needs a nightly compiler. New inputs stay in `target/fuzz/corpus`, where the next run continues.
+`--keep` minimises them into tests/fuzz/corpus, which is committed. A finding is reported with its
+input's path: fix the bug, and move the input below tests/fuzz/found, so that `cargo test` runs it
+from then on.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.machine import runner
-from harness.setup import environment
+from harness.setup import cargo_tools, environment
 
 PROJECT = environment.PROJECT_DIR
 FUZZ_DIR = PROJECT / "tests" / "fuzz"
 BUILD_DIR = PROJECT / "target" / "fuzz"
-TOOLS_DIR = PROJECT / "target" / "cargo-fuzz"
+CARGO_FUZZ = "0.13.2"
 
 # Initial inputs of every target, in addition to the target's corpus.
 SEEDS = [FUZZ_DIR / "seeds", FUZZ_DIR / "found", PROJECT / "tests" / "pickle" / "golden"]
@@ -96,7 +96,7 @@ def run(options) -> int:
 
 
 def build() -> None:
-    """Builds all targets; first installs cargo-fuzz if it is missing."""
+    """Builds all targets."""
     cargo = environment.cargo()
     if runner.run([cargo, "+nightly", "--version"], capture_stdout=True).code != 0:
         raise environment.Unprepared(
@@ -104,12 +104,8 @@ def build() -> None:
             environment.EXIT_ENVIRONMENT,
         )
     environment.check_compilers()
-    own = TOOLS_DIR / "bin"
-    env = dict(os.environ, PATH=os.pathsep.join([str(own), os.environ.get("PATH", os.defpath)]))
-    if not shutil.which("cargo-fuzz", path=env["PATH"]):
-        print("fuzz: installing cargo-fuzz (first run only)", flush=True)
-        install = [cargo, "install", "cargo-fuzz", "--locked", "--root", str(TOOLS_DIR)]
-        _built(runner.run(install, cwd=PROJECT).code, "cargo install cargo-fuzz")
+    tools = cargo_tools.folder("cargo-fuzz", CARGO_FUZZ)
+    env = os.environ | {"PATH": cargo_tools.path_with(tools)}
     command = [cargo, "+nightly", "fuzz", "build", "--fuzz-dir", str(FUZZ_DIR)]
     # The fuzzed code contains no `unsafe`, and runs twice as fast without a sanitizer.
     command += ["--target-dir", str(BUILD_DIR), "--sanitizer", "none"]

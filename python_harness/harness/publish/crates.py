@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass
 
 from harness.machine import runner
-from harness.setup import environment, wheel
+from harness.publish import toolchain
+from harness.setup import environment
 
 PROJECT = environment.PROJECT_DIR
 PROGRAM = environment.BINARY_NAME
@@ -45,7 +46,7 @@ def linked(*targets: str) -> list[Crate]:
     """
     checksums = locked()
     found = set()
-    for target in targets or wheel.TARGETS.values():
+    for target in targets or toolchain.ALL_TARGETS:
         for line in set(_tree(target, "none", "{p}|{l}")):
             package, _, licence = line.partition("|")
             name, version = _named(package)

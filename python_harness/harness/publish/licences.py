@@ -1,8 +1,8 @@
 """The command `licences`: writes the licences of everything inside the program into one text,
 which goes into the wheel and the archives.
 
-cargo-about finds the texts of the crates. It is compiled below `target/publish` on first use. The
-texts of the C and C++ libraries come from the sources that are compiled.
+cargo-about finds the texts of the crates. The texts of the C and C++ libraries come from the
+sources that are compiled.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from pathlib import Path
 
 from harness.machine import runner
-from harness.publish import crates, native
-from harness.setup import environment
+from harness.publish import crates, native, toolchain
+from harness.setup import cargo_tools, environment
 
 FILE = environment.HARNESS_DIR / "THIRD-PARTY-LICENSES.txt"
-WORKSHOP = environment.PROJECT_DIR / "target" / "publish"
 CONFIG = environment.PROJECT_DIR / ".ci" / "about.toml"
 CARGO_ABOUT = "0.9.3"
 RULE = "=" * 80
@@ -100,7 +98,7 @@ def problems(text: str, linked: list[crates.Crate]) -> list[str]:
 
 def _of_libraries() -> list[str]:
     parts = []
-    for library in native.libraries():
+    for library in [*native.libraries(toolchain.TARGETS["x86_64"]), native.musl()]:
         head = f"{library.name} {library.version} ({library.licence})\n{library.homepage}\n"
         notes = MPL.format(**vars(library)) if library.licence == "MPL-2.0" else None
         parts.append("\n".join(filter(None, [head, notes, _plain(library.text)])))
@@ -126,13 +124,14 @@ def _plain(text: str) -> str:
 
 
 def _about() -> dict:
-    """Runs cargo-about. It compiles it first if it is not there in this version."""
-    root = WORKSHOP / f"cargo-about-{CARGO_ABOUT}"
-    program = root / "bin" / "cargo-about"
-    if not program.exists():
-        _install(root)
-    command = [str(program), "generate", "--locked", "--offline", "--fail", "--format", "json"]
-    command += ["--config", str(CONFIG)]
+    """Runs cargo-about and returns what it found."""
+    # Only the crate that compares texts is optimised: more takes longer than it saves.
+    optimised = ("--config", "profile.dev.package.spdx.opt-level=3")
+    plain = ("--debug", "--config", "profile.dev.debug=0")
+    chosen = ("--no-default-features", "--features", "cli")
+    tools = cargo_tools.folder("cargo-about", CARGO_ABOUT, *plain, *chosen, before=optimised)
+    command = [str(tools / "cargo-about"), "generate", "--locked", "--offline", "--fail"]
+    command += ["--format", "json", "--config", str(CONFIG)]
     env = os.environ | {"CARGO": environment.cargo()}
     told = runner.run(command, cwd=environment.PROJECT_DIR, env=env, capture_stdout=True)
     if told.code != 0:
@@ -142,24 +141,3 @@ def _about() -> dict:
             environment.EXIT_BUILD,
         )
     return json.loads(told.stdout)
-
-
-def _install(root: Path) -> None:
-    """Compiles only the crate that compares texts with optimisation: more takes longer than it
-    saves."""
-    print("harness: compiling cargo-about (first run only)", flush=True)
-    command = [environment.cargo(), "--config", "profile.dev.package.spdx.opt-level=3"]
-    command += ["install", "--debug", "--locked", "--root", str(root)]
-    command += ["--no-default-features", "--features", "cli", f"cargo-about@{CARGO_ABOUT}"]
-    env = os.environ | {
-        "CARGO_TARGET_DIR": str(WORKSHOP / "cargo"),
-        "CARGO_PROFILE_DEV_DEBUG": "0",
-        "CARGO_INCREMENTAL": "0",
-    }
-    result = runner.run(command, env=env)
-    if result.code != 0:
-        raise environment.Unprepared(
-            f"cargo-about could not be compiled (exit {result.code}); the reason stands above. "
-            "It comes from crates.io and needs a C compiler.",
-            environment.EXIT_BUILD,
-        )

@@ -1,7 +1,8 @@
 """The C and C++ libraries inside the program: their versions, licences and sources.
 
 Cargo does not know them. Two crates that only the build uses carry libzmq and libsodium, and zig
-brings LLVM's C++ runtime. Versions are read from the sources that are compiled.
+brings LLVM's C++ runtime, and musl for a static program. Versions are read from the sources that
+are compiled.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.machine import runner
-from harness.publish import crates
-from harness.setup import environment, wheel
+from harness.publish import crates, toolchain
+from harness.setup import environment
 
 LIBZMQ_CRATE = "zeromq-src"
 LIBSODIUM_CRATE = "libsodium-sys-stable"
@@ -42,9 +43,10 @@ class Library:
     sha256: str | None = None
 
 
-def libraries() -> list[Library]:
-    """Returns the libraries in the program of the wheel, which zig compiles."""
-    return [libzmq(), libsodium(), *llvm_runtime()]
+def libraries(target: str) -> list[Library]:
+    """Returns the libraries in the program that zig links for `target`."""
+    is_static = target in toolchain.STATIC_TARGETS.values()
+    return [libzmq(), libsodium(), *llvm_runtime(), *([musl()] if is_static else [])]
 
 
 def libzmq() -> Library:
@@ -84,10 +86,7 @@ def libsodium() -> Library:
 
 def llvm_runtime() -> list[Library]:
     """Returns LLVM's runtime libraries, which zig compiles from the sources that it brings."""
-    requirements = wheel.REQUIREMENTS.read_text()
-    environment.prepare_venv(wheel.VENV, ["--requirement", str(wheel.REQUIREMENTS)], requirements)
-    (ziglang,) = wheel.VENV.glob("lib/python3*/site-packages/ziglang")
-    zig = re.search(r"^ziglang==(.+)$", requirements, re.MULTILINE)[1]
+    ziglang = toolchain.ziglang()
     return [
         Library(
             name,
@@ -95,10 +94,29 @@ def llvm_runtime() -> list[Library]:
             LLVM_LICENCE,
             (ziglang / "lib" / folder / "LICENSE.TXT").read_text(),
             "https://libcxx.llvm.org",
-            f"package ziglang {zig} of PyPI",
+            _of_zig(),
         )
         for name, folder in LLVM_RUNTIME.items()
     ]
+
+
+def musl() -> Library:
+    """Returns the C library of a static program."""
+    sources = toolchain.ziglang() / "lib" / "libc" / "musl"
+    header = (sources / "src" / "internal" / "version.h").read_text()
+    return Library(
+        "musl",
+        re.search(r'VERSION "(.+)"', header)[1],
+        "MIT",
+        (sources / "COPYRIGHT").read_text(),
+        "https://musl.libc.org",
+        _of_zig(),
+    )
+
+
+def _of_zig() -> str:
+    version = re.search(r"^ziglang==(.+)$", toolchain.REQUIREMENTS.read_text(), re.MULTILINE)[1]
+    return f"package ziglang {version} of PyPI"
 
 
 def rust_std() -> Library:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import platform
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
 from harness.machine import runner
-from harness.publish import licences, recipes, sbom, sdist
-from harness.setup import environment, wheel
+from harness.publish import archive, licences, recipes, sbom, sdist, toolchain, wheel
+from harness.setup import environment
 
 PROJECT = environment.PROJECT_DIR
 OUT = PROJECT / "target" / "release-files"
@@ -113,12 +115,16 @@ def make(out: Path, version: str) -> dict[Path, str]:
     shutil.rmtree(out, ignore_errors=True)
     for_pypi = out / "pypi"
     for_pypi.mkdir(parents=True)
-    wheels = [wheel.build(for_pypi, machine) for machine in wheel.TARGETS]
-    check_wheels(wheels, version)
-    archive = sdist.build(for_pypi)
+    wheels = [wheel.build(for_pypi, machine) for machine in toolchain.TARGETS]
+    with tempfile.TemporaryDirectory() as place:
+        program = own_program(wheels, Path(place))
+        check_versions(wheels, program, version)
+        for machine in toolchain.STATIC_TARGETS:
+            archive.build(out, machine, program)
+    sources = sdist.build(for_pypi)
     _check_crate()
     _write_licences_and_bills(out)
-    filled = recipes.fill(archive, out / "recipes")
+    filled = recipes.fill(sources, out / "recipes")
     wrong = [one.what for one in recipes.check(filled, None) if one.failed]
     if wrong:
         raise Refused(f"recipes that their linters refuse: {', '.join(wrong)}. See above.")
@@ -126,21 +132,32 @@ def make(out: Path, version: str) -> dict[Path, str]:
     return _write_sums(out)
 
 
-def check_wheels(wheels: list[Path], version: str) -> None:
-    """Compares the version with that of each wheel, and of the binary that this machine runs."""
+def own_program(wheels: list[Path], place: Path) -> Path:
+    """Extracts the program that this machine runs, from its wheel into `place`.
+
+    Raises:
+        Refused: none of the wheels is for this machine.
+    """
+    ours = [one for one in wheels if one.name.endswith(f"_{platform.machine()}.whl")]
+    if not ours:
+        raise Refused(
+            f"no wheel is for {platform.machine()}, so the program cannot be tried. Remedy: make "
+            f"the release on {' or '.join(toolchain.TARGETS)}."
+        )
+    with zipfile.ZipFile(ours[0]) as file:
+        (name,) = [name for name in file.namelist() if name.endswith("/htex-interchange")]
+        program = Path(file.extract(name, place))
+    program.chmod(0o755)
+    return program
+
+
+def check_versions(wheels: list[Path], program: Path, version: str) -> None:
+    """Compares the version with that of each wheel, of the program and of its manual page."""
     named = {wheel.name: wheel.name.split("-")[1] for wheel in wheels}
-    machine = f"_{subprocess.check_output(['uname', '-m'], text=True).strip()}.whl"
-    place = PROJECT / "target" / "release-check"
-    for ours in [one for one in wheels if one.name.endswith(machine)]:
-        with zipfile.ZipFile(ours) as file:
-            (name,) = [name for name in file.namelist() if name.endswith("/htex-interchange")]
-            binary = Path(file.extract(name, place))
-        binary.chmod(0o755)
-        page = subprocess.check_output([binary, "man"], text=True)
-        named["the manual page"] = version_of_page(page)
-        told = subprocess.check_output([binary, "--version"], text=True)
-        named["htex-interchange --version"] = told.split()[-1]
-    shutil.rmtree(place, ignore_errors=True)
+    page = subprocess.check_output([program, "man"], text=True)
+    named["the manual page"] = version_of_page(page)
+    told = subprocess.check_output([program, "--version"], text=True)
+    named["htex-interchange --version"] = told.split()[-1]
     same_version({"the commit": version, **named})
 
 
@@ -177,7 +194,7 @@ def _check_crate() -> None:
 
 def _write_licences_and_bills(out: Path) -> None:
     (out / licences.FILE.name).write_text(licences.made())
-    for target in wheel.TARGETS.values():
+    for target in toolchain.ALL_TARGETS:
         sbom.write(target, out / f"htex-interchange-{target}.cdx.json")
 
 

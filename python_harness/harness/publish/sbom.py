@@ -8,7 +8,6 @@ the content, and no path of the machine is in it.
 from __future__ import annotations
 
 import os
-import sys
 import uuid
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,8 +27,7 @@ from cyclonedx.output import make_outputter
 from cyclonedx.schema import OutputFormat, SchemaVersion
 from packageurl import PackageURL
 
-from harness.publish import crates, native
-from harness.setup import wheel
+from harness.publish import crates, native, toolchain
 
 SCHEMA = SchemaVersion.V1_6
 # The namespace of serial numbers, which are of version 5.
@@ -67,7 +65,7 @@ def _bom(target: str) -> Bom:
     ]
     program.type = ComponentType.APPLICATION
     program.properties.add(Property(name="htex-interchange:target", value=target))
-    of_c = {library.name: _of_library(library) for library in native.libraries()}
+    of_c = {library.name: _of_library(library) for library in native.libraries(target)}
     others = [*of_c.values(), _of_library(native.rust_std())]
 
     bom = Bom()
@@ -93,6 +91,8 @@ def _link_libraries(
     bom.register_dependency(bindings, [libraries["libzmq"]])
     runtime = [libraries[name] for name in native.LLVM_RUNTIME]
     bom.register_dependency(libraries["libzmq"], [libraries["libsodium"], *runtime])
+    if "musl" in libraries:
+        bom.register_dependency(bom.metadata.component, [libraries["musl"]])
 
 
 def _of_crate(crate: crates.Crate) -> Component:
@@ -129,8 +129,4 @@ def _sha256(digest: str | None) -> list[HashType]:
 
 
 def _epoch_s() -> int:
-    return int(os.environ.get("SOURCE_DATE_EPOCH") or wheel.SOURCE_DATE_EPOCH_S)
-
-
-if __name__ == "__main__":
-    write(sys.argv[1], Path(sys.argv[2]))
+    return int(os.environ.get("SOURCE_DATE_EPOCH") or toolchain.SOURCE_DATE_EPOCH_S)

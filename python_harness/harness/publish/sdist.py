@@ -16,7 +16,8 @@ import tarfile
 from pathlib import Path, PurePosixPath
 
 from harness.machine import runner
-from harness.setup import environment, wheel
+from harness.publish import toolchain
+from harness.setup import cargo_tools, environment
 
 PROJECT = environment.PROJECT_DIR
 OUT = PROJECT / "target" / "sdist"
@@ -118,7 +119,7 @@ def pack(tree: Path, archive: Path) -> None:
     def neutral(entry: tarfile.TarInfo) -> tarfile.TarInfo:
         entry.uid = entry.gid = 0
         entry.uname = entry.gname = ""
-        entry.mtime = wheel.SOURCE_DATE_EPOCH_S
+        entry.mtime = toolchain.SOURCE_DATE_EPOCH_S
         entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
         return entry
 
@@ -178,12 +179,10 @@ def _project_at_the_top(text: str) -> str:
 
 def _vendor(tree: Path) -> None:
     """Puts the crates into `vendor`, and the setting that makes cargo use them into .cargo."""
-    tools = _filter_of_crates()
-    cargo_bin = str(Path(environment.cargo()).parent)
-    env = dict(os.environ)
-    env["PATH"] = os.pathsep.join([str(tools), cargo_bin, env.get("PATH", os.defpath)])
+    tools = cargo_tools.folder(FILTER, FILTER_VERSION)
+    env = os.environ | {"PATH": cargo_tools.path_with(tools)}
     command = [str(tools / FILTER), "vendor-filterer", "--keep-dep-kinds=no-dev"]
-    command += [f"--platform={platform}" for platform in wheel.TARGETS.values()]
+    command += [f"--platform={platform}" for platform in toolchain.TARGETS.values()]
     command += [f"--exclude-crate-path={path}" for path in LEFT_OUT_OF_CRATES]
     # The tool can read only one package's dependencies, which without this list are the product's.
     manifest = tree / "Cargo.toml"
@@ -201,21 +200,6 @@ def _vendor(tree: Path) -> None:
     setting = ended.stdout[ended.stdout.index("[source.") :]
     with open(tree / ".cargo" / "config.toml", "a") as settings:
         settings.write(f"\n# Every crate from outside is in this archive.\n{setting}")
-
-
-def _filter_of_crates() -> Path:
-    """Returns the folder of the tool, which is compiled at the first use."""
-    root = PROJECT / "target" / "cargo-tools" / f"{FILTER}-{FILTER_VERSION}"
-    if not (root / "bin" / FILTER).exists():
-        print(f"sdist: installing {FILTER} (first run only)", flush=True)
-        install = [environment.cargo(), "install", FILTER, "--version", FILTER_VERSION]
-        ended = runner.run([*install, "--locked", "--quiet", "--root", str(root)], cwd=PROJECT)
-        if ended.code != 0:
-            raise environment.Unprepared(
-                f"`cargo install {FILTER}` failed (exit {ended.code}); the reason stands above.",
-                environment.EXIT_ENVIRONMENT,
-            )
-    return root / "bin"
 
 
 def _package_information(tree: Path) -> str:
