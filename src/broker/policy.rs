@@ -7,7 +7,7 @@ use super::now::Now;
 use super::output::Output;
 use super::selector::{Candidate, RandomSelector, Selector};
 use super::slot::Slot;
-use super::user_selector::{NextQuestion, UserSelector};
+use super::user_selector::{NextQuestion, Overdue, UserSelector};
 use protocol::{ManagerId, NodeInfo, SelectorAnswer, SelectorQuestion};
 
 /// The policy that decides which manager gets tasks first.
@@ -207,8 +207,7 @@ impl<B> Broker<B> {
                         }
                     }
                 }
-                // An answer that is too late is ignored: a random order has taken its place.
-                let _ = user.answer(number, order);
+                user.answer(number, order);
             }
             SelectorAnswer::Failed {
                 number: 0,
@@ -223,7 +222,7 @@ impl<B> Broker<B> {
                 );
                 self.anomalies
                     .note(&Anomaly::Selector { fault: &fault }, now);
-                let _ = user.answer_at_random(number);
+                user.answer_at_random(number);
             }
         }
     }
@@ -262,12 +261,12 @@ impl<B> Broker<B> {
         };
         match user.overdue(now.monotonic) {
             None => {}
-            Some(0) => self.give_up_asking("it was not loaded in time"),
-            Some(number) => {
+            Some(Overdue::Loading) => self.give_up_asking("it was not loaded in time"),
+            Some(Overdue::Answer) => {
                 let fault =
                     "The manager selector took too long; managers are chosen at random this time";
                 self.anomalies.note(&Anomaly::Selector { fault }, now);
-                let _ = user.answer_at_random(number);
+                user.stop_waiting();
             }
         }
     }

@@ -2,8 +2,9 @@
 //! answers are awaited.
 //!
 //! One question is open at a time, and its answer is one round: the list is consumed from its end,
-//! as in Parsl, each manager once. If an answer fails, only its round is affected: its managers are
-//! taken at random.
+//! as in Parsl, each manager once. If an answer fails or takes too long, only its round is affected:
+//! its managers are taken at random. The selector is sent no question before it has answered the
+//! last one, however late, so questions never pile up; rounds until then are taken at random, too.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub(super) struct UserSelector {
     state: State,
     /// The number of the last question.
     number: u64,
+    /// Whether the selector still has to answer it.
+    owes: bool,
     offered: BTreeSet<Slot>,
     /// Managers whose records have changed since the selector's process was last sent them.
     changed: BTreeSet<Slot>,
@@ -34,21 +37,21 @@ pub(super) struct UserSelector {
 #[derive(Debug, PartialEq)]
 enum State {
     /// Waiting for the selector to report that it is loaded.
-    Loading {
-        until: Duration,
-    },
+    Loading { until: Duration },
     /// Free to be asked from this time on.
-    Idle {
-        from: Duration,
-    },
-    Asked {
-        until: Duration,
-    },
+    Idle { from: Duration },
+    /// A question is open. If it is not `fresh`, the last one is, whose round is over: its answer
+    /// only shows that the selector is free again.
+    Asked { until: Duration, fresh: bool },
     /// The managers in the order of the answer; the best is last.
-    Answered {
-        order: Vec<Slot>,
-        placed: bool,
-    },
+    Answered { order: Vec<Slot>, placed: bool },
+}
+
+/// What the selector's process has not done in time.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Overdue {
+    Loading,
+    Answer,
 }
 
 /// The content of the next question: the candidates, and the records that are new to the selector's
@@ -68,6 +71,7 @@ impl UserSelector {
                 until: now + LOADED_WITHIN,
             },
             number: 0,
+            owes: false,
             offered: BTreeSet::new(),
             changed: BTreeSet::new(),
             told: BTreeSet::new(),
@@ -142,7 +146,12 @@ impl UserSelector {
         }
         self.state = State::Asked {
             until: now + ANSWER_WITHIN,
+            fresh: !self.owes,
         };
+        if self.owes {
+            return None;
+        }
+        self.owes = true;
         self.number += 1;
         let changed = std::mem::take(&mut self.changed);
         let (changed, joined) = changed
@@ -166,38 +175,57 @@ impl UserSelector {
         }
     }
 
-    /// Takes in an answer, best last. Returns false if the question is no longer open.
-    pub(super) fn answer(&mut self, number: u64, order: Vec<Slot>) -> bool {
-        let awaited = number == self.number && matches!(self.state, State::Asked { .. });
-        if awaited {
-            self.state = State::Answered {
-                order,
-                placed: false,
-            };
+    /// Takes in the selector's answer, best last. An answer that is too late is dropped: a random
+    /// order has taken its place.
+    pub(super) fn answer(&mut self, number: u64, order: Vec<Slot>) {
+        if number != self.number {
+            return;
         }
-        awaited
+        self.owes = false;
+        match self.state {
+            State::Asked { fresh: true, .. } => self.begin_round(order),
+            State::Asked { fresh: false, .. } => {
+                let from = Duration::ZERO;
+                self.state = State::Idle { from };
+            }
+            State::Loading { .. } | State::Idle { .. } | State::Answered { .. } => {}
+        }
     }
 
-    /// Answers the question with a random order. Returns false if it is no longer open.
-    pub(super) fn answer_at_random(&mut self, number: u64) -> bool {
+    /// Takes in that the selector has failed: the answer is a random order.
+    pub(super) fn answer_at_random(&mut self, number: u64) {
         let order = self.random_order();
-        self.answer(number, order)
+        self.answer(number, order);
+    }
+
+    /// Ends the wait for an answer that is overdue: the round is taken at random.
+    pub(super) fn stop_waiting(&mut self) {
+        let order = self.random_order();
+        self.begin_round(order);
+    }
+
+    fn begin_round(&mut self, order: Vec<Slot>) {
+        self.state = State::Answered {
+            order,
+            placed: false,
+        };
     }
 
     /// Prepares for a new selector process, which must be sent all records again.
     pub(super) fn start_again(&mut self, now: Duration) {
         self.changed.extend(std::mem::take(&mut self.told));
         self.gone.clear();
+        self.owes = false;
         self.state = State::Loading {
             until: now + LOADED_WITHIN,
         };
     }
 
-    /// Returns the number of the question that is overdue, or 0 if loading is overdue.
-    pub(super) fn overdue(&mut self, now: Duration) -> Option<u64> {
+    /// Returns what is overdue.
+    pub(super) fn overdue(&mut self, now: Duration) -> Option<Overdue> {
         match self.state {
-            State::Asked { until } if until <= now => Some(self.number),
-            State::Loading { until } if until <= now => Some(0),
+            State::Asked { until, .. } if until <= now => Some(Overdue::Answer),
+            State::Loading { until } if until <= now => Some(Overdue::Loading),
             State::Asked { .. }
             | State::Loading { .. }
             | State::Idle { .. }
@@ -207,7 +235,7 @@ impl UserSelector {
 
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         match self.state {
-            State::Asked { until } | State::Loading { until } => Some(until),
+            State::Asked { until, .. } | State::Loading { until } => Some(until),
             State::Idle { from } if !self.offered.is_empty() => Some(from),
             State::Idle { .. } | State::Answered { .. } => None,
         }

@@ -142,9 +142,9 @@ MUTANTS = [
     Mutant(
         "the order of a user's selector is reversed",
         "user_selector.rs",
-        "            self.state = State::Answered {\n                order,\n",
-        "            self.state = State::Answered {\n"
-        "                order: order.into_iter().rev().collect(),\n",
+        "        self.state = State::Answered {\n            order,\n",
+        "        self.state = State::Answered {\n"
+        "            order: order.into_iter().rev().collect(),\n",
     ),
     Mutant(
         "the answer of a user's selector does not continue the loop",
@@ -185,7 +185,13 @@ MUTANTS = [
     Mutant(
         "the broker waits for the user's selector without a time limit",
         "user_selector.rs",
-        "            State::Asked { until } if until <= now => Some(self.number),\n",
+        "            State::Asked { until, .. } if until <= now => Some(Overdue::Answer),\n",
+        "",
+    ),
+    Mutant(
+        "the user's selector is asked before it has answered",
+        "user_selector.rs",
+        "        if self.owes {\n            return None;\n        }\n",
         "",
     ),
     Mutant(

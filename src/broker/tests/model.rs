@@ -25,7 +25,7 @@ use doubt::Held;
 use grace::Suspect;
 
 pub(crate) use batches::weight_of;
-pub(crate) use choice::Choice;
+pub(crate) use choice::{ANSWER_WITHIN, Choice};
 
 /// An effect of the broker, as far as the model checks it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,13 +16,15 @@ pub(crate) enum Choice {
 }
 
 /// How long an answer of the user's selector is awaited.
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// The open question to the user's selector, and its last answer.
 #[derive(Default)]
 pub(super) struct Round {
     /// The question's number, and when it was asked.
     open: Option<(u64, Duration)>,
+    /// The number of the question that the selector has not answered, in time or not.
+    owed: Option<u64>,
     /// The answer in use, the best last. None: any order is allowed.
     order: Option<Vec<String>>,
 }
@@ -35,21 +37,27 @@ impl Model {
         if self.choice != Choice::Asked || *among != able || able.is_empty() {
             return Err(format!("asked about {among:?}, able are {able:?}"));
         }
-        if let Some((open, _)) = self.round.open {
-            return Err(format!("question {number} is asked, {open} is open"));
+        if let Some(owed) = self.round.owed {
+            return Err(format!("question {number} is asked, {owed} has no answer"));
         }
-        self.round.open = Some((number, self.now));
-        self.round.order = None;
+        self.round = Round {
+            open: Some((number, self.now)),
+            owed: Some(number),
+            order: None,
+        };
         Ok(())
     }
 
-    /// Whether an answer is awaited.
+    /// Whether an answer is awaited. An earlier round's is, too, before the next question.
     pub(crate) fn is_asked(&self) -> bool {
-        self.round.open.is_some()
+        self.round.owed.is_some()
     }
 
     /// Handles an answer. None: the selector has failed, and managers are taken at random.
     pub(crate) fn answer_question(&mut self, number: u64, order: Option<Vec<String>>) {
+        if self.round.owed == Some(number) {
+            self.round.owed = None;
+        }
         if self.round.open.is_some_and(|(open, _)| open == number) {
             self.round.open = None;
             self.round.order = order;
@@ -78,7 +86,7 @@ impl Model {
         let (now, managers) = (self.now, &self.managers);
         let is_over = |(_, asked): (u64, Duration)| asked + ANSWER_WITHIN <= now;
         if self.round.open.is_some_and(is_over) {
-            self.round = Round::default();
+            self.round.open = None;
         }
         if self.waiting.is_empty() {
             self.round.order = None;

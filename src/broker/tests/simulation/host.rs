@@ -15,7 +15,7 @@ use rand::rngs::SmallRng;
 use tracing::Level;
 
 use super::events::Events;
-use super::model::{Account, Choice, Model, Seen, Verdict, weight_of};
+use super::model::{ANSWER_WITHIN, Account, Choice, Model, Seen, Verdict, weight_of};
 use super::network::{Network, Unread};
 use super::plot::Saying;
 use super::words;
@@ -311,9 +311,14 @@ impl Host {
         if broker.can_dispatch() {
             return Err("a batch could be handed out, and was not".to_owned());
         }
-        let soon = self.now() + PAUSE;
-        let is_soon = broker.next_deadline().is_some_and(|at| at <= soon);
-        let is_asked = self.model.is_asked() || self.model.choice == Choice::Asked && is_soon;
+        // A wait for the selector ends, whether it answers or not.
+        let wait = match self.model.is_asked() {
+            true => ANSWER_WITHIN,
+            false => PAUSE,
+        };
+        let ends = self.now() + wait;
+        let is_asked = self.model.choice == Choice::Asked
+            && broker.next_deadline().is_some_and(|at| at <= ends);
         match self.model.could_dispatch() && !is_asked {
             true => Err("tasks wait although there is room".to_owned()),
             false => Ok(()),
