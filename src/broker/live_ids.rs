@@ -1,8 +1,8 @@
 //! The ids of tasks that have no terminal message yet, so that no id is accepted twice.
 //!
 //! HTEX counts its task ids up and never reuses one. For such a client, a few intervals of seen ids
-//! tell new ids from old ones, whatever the length of the queue. For a client that reuses ids, an
-//! exact set is kept until no id is live any more.
+//! tell new ids from old ones, whatever the length of the queue. For a client that reuses ids, or
+//! leaves gaps between them, an exact set is kept until no id is live any more.
 //!
 //! If a journal is kept, no id is ever accepted twice. After a restart the executor sends those
 //! tasks again that may not have arrived, and a task that has run must not run again.
@@ -14,8 +14,9 @@ use journal::{Journal, Record};
 use super::books;
 use protocol::TaskId;
 
-/// Most runs that are kept with a journal. Beyond that, the two runs with the lowest ids are
-/// merged. Ids between them never arrived and are assumed never to arrive.
+/// Most runs that are kept. Beyond that, with a journal, the two runs with the lowest ids are
+/// merged: ids between them never arrived and are assumed never to arrive. Without a journal, the
+/// exact set takes their place.
 const RUNS_MAX: usize = 1024;
 
 pub(super) struct LiveIds {
@@ -128,17 +129,16 @@ impl LiveIds {
         self.live
     }
 
-    /// Adds an id; returns false if it is live. `all_live` walks all tasks; it is called only when
-    /// a client begins to reuse ids.
+    /// Adds an id; returns false if it is live. `all_live` walks all tasks, without this one; it is
+    /// called only when a client begins to reuse ids, or has left many gaps.
     pub(super) fn insert(&mut self, id: TaskId, all_live: impl FnOnce() -> Vec<TaskId>) -> bool {
         let TaskId(id) = id;
         if let Seen::Runs(runs) = &mut self.seen {
-            if add_to_runs(runs, id, self.journal.as_ref()) {
-                self.live += 1;
-                return true;
-            }
-            if self.is_strict() {
-                return false;
+            let is_fresh = add_to_runs(runs, id, self.journal.as_ref());
+            let is_exact_better = self.journal.is_none() && (!is_fresh || runs.len() > RUNS_MAX);
+            if !is_exact_better {
+                self.live += usize::from(is_fresh);
+                return is_fresh;
             }
             self.seen = Seen::Exact(all_live().into_iter().map(|TaskId(id)| id).collect());
         }
@@ -248,5 +248,26 @@ mod tests {
         ids.remove(TaskId(2));
         assert_eq!(ids.len(), 0);
         assert!(insert(&mut ids, 2, &[]));
+    }
+
+    #[test]
+    fn ids_with_gaps_take_no_memory_once_their_tasks_have_ended() {
+        let mut ids = LiveIds::new();
+        assert!(insert(&mut ids, 0, &[]));
+        for id in (2..10_000).step_by(2) {
+            assert!(insert(&mut ids, id, &[0]), "{id}");
+            assert!(!insert(&mut ids, id, &[0, id]), "{id}");
+            ids.remove(TaskId(id));
+        }
+        assert!(matches!(&ids.seen, Seen::Exact(set) if set.len() == 1));
+        let mut ids = LiveIds::new();
+        assert!(insert(&mut ids, 0, &[]));
+        for id in (2..10_000).step_by(2) {
+            assert!(insert(&mut ids, id, &[0]), "{id}");
+            ids.remove(TaskId(id));
+        }
+        assert!(matches!(&ids.seen, Seen::Exact(set) if set.len() == 1));
+        assert!(!insert(&mut ids, 0, &[]));
+        assert_eq!(ids.len(), 1);
     }
 }
