@@ -92,6 +92,14 @@ impl<B> Broker<B> {
         let Some(observations) = &mut self.observations else {
             return;
         };
+        if !self.dispatching {
+            // The executor does not read. It gets the state of a later time, not that of each
+            // interval in between.
+            let later = now.monotonic.saturating_add(TELL_EVERY);
+            observations.activity_at = observations.activity_at.max(later);
+            observations.blocks_at = observations.blocks_at.map(|at| at.max(later));
+            return self.look_for_observers();
+        }
         let is_activity_due = observations.activity_at <= now.monotonic;
         if is_activity_due {
             observations.activity_at = now.monotonic.saturating_add(TELL_EVERY);
