@@ -5,6 +5,9 @@ use super::transport::Transport;
 
 /// Maximum size of large results in the transport; libzmq's own limit counts messages.
 const IN_TRANSIT_BYTES_MAX: usize = 64 << 20;
+/// Maximum size of a result that is copied when it has to wait. Such a result shares its receive
+/// buffer with others, and would keep all of it in memory: 8 KiB for a few bytes.
+const SHARES_BUFFER_UP_TO_BYTES: usize = 8 << 10;
 
 #[derive(Debug)]
 pub(super) struct Results<F> {
@@ -42,6 +45,10 @@ impl<F: AsRef<[u8]>> Results<F> {
             false => Some(frame),
         };
         if let Some(frame) = left {
+            let frame = match frame.as_ref().len() {
+                ..=SHARES_BUFFER_UP_TO_BYTES => T::frame_of(frame.as_ref().to_vec()),
+                _ => frame,
+            };
             self.waiting.push(frame.as_ref().len(), frame);
         }
     }
