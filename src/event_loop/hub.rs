@@ -26,6 +26,7 @@ const HELD_BYTES_MAX: usize = 64 << 20;
 /// How long the hub may take to name its mechanism, and the pause before the next query.
 const ASKED_FOR: Duration = Duration::from_secs(2);
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+const READ_EVENTS_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct HubSender {
     hub: HubAddress,
@@ -51,6 +52,9 @@ struct HubConnection {
     socket: Socket,
     monitor: SocketMonitor,
     is_connected: bool,
+    /// When the monitor's events are read next. libzmq keeps them until then, several for each
+    /// attempt at an address that accepts connections and closes them.
+    read_events_at: Duration,
 }
 
 impl HubSender {
@@ -112,6 +116,12 @@ impl HubSender {
                 Err(error) => self.ask_again(&error.to_string(), now),
             },
             State::ToAsk(_) | State::Open(_) | State::Closed => {}
+        }
+        if let State::Open(connection) = &mut self.state
+            && connection.read_events_at <= now.monotonic
+        {
+            connection.read_events_at = now.monotonic + READ_EVENTS_EVERY;
+            connection.is_connected();
         }
         self.flush();
     }
@@ -223,6 +233,7 @@ impl HubSender {
             socket,
             monitor,
             is_connected: false,
+            read_events_at: Duration::ZERO,
         })
     }
 }

@@ -63,8 +63,8 @@ impl SocketMonitor {
         Self::of_these(mask, socket, context, name)
     }
 
-    /// Opens a monitor of established and ended connections only. Failed attempts are not reported,
-    /// so that events do not accumulate if the monitor is rarely read.
+    /// Opens a monitor of established and ended connections only. libzmq also reports the end of a
+    /// connection that failed in its handshake, so the events must be read from time to time.
     pub(super) fn of_successes(socket: &Socket, context: &Context, name: &str) -> io::Result<Self> {
         Self::of_these(HANDSHAKE_SUCCEEDED | DISCONNECTED, socket, context, name)
     }
