@@ -139,6 +139,15 @@ impl Classes {
         self.classes.len()
     }
 
+    /// Releases the memory of many classes once they are gone, but for the room of `kept`.
+    pub(super) fn give_back_room(&mut self, kept: usize) {
+        if self.classes.capacity() > kept {
+            self.classes.shrink_to_fit();
+        }
+        self.by_traits.shrink_to(kept);
+        self.by_type.shrink_to(kept);
+    }
+
     /// Returns the number of tasks in all classes.
     pub(super) fn tasks(&self) -> usize {
         self.tasks

@@ -318,6 +318,8 @@ impl<B> Kinds<B> {
         if self.kinds.capacity() > KEPT {
             self.kinds.shrink_to_fit();
         }
+        self.common.give_back_room(KEPT);
+        self.moves.shrink_to(KEPT);
     }
 
     /// Binds all queued tasks of this affinity value to this manager.

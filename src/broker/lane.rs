@@ -167,22 +167,44 @@ impl<B> Lane<B> {
         self.line.drain(..).chain(self.ranked.drain())
     }
 
-    /// Releases the memory of a long lane once it is empty.
+    /// Releases the memory of a long lane once most of its tasks are gone: a queue may stay short
+    /// for days after a burst without ever being empty.
     #[inline]
     pub(super) fn give_back_room(&mut self) {
-        if self.is_empty() {
-            self.shrink();
+        if is_sparse(self.line.len(), self.line.capacity()) {
+            self.line
+                .shrink_to(SPARSE_PART / 2 * self.line.len() + KEPT);
+        }
+        if is_sparse(self.ranking.len(), self.ranking.capacity()) {
+            self.rank_again();
         }
     }
 
-    fn shrink(&mut self) {
-        const KEPT: usize = 1024;
-        self.line.shrink_to(KEPT);
-        self.ranking.shrink_to(KEPT);
-        if self.ranked.capacity() > KEPT {
-            self.ranked.shrink_to_fit();
-        }
+    /// Moves the ranked tasks into less memory.
+    fn rank_again(&mut self) {
+        let mut ranked = Slab::with_capacity(KEPT.max(2 * self.ranking.len()));
+        let ranking = std::mem::take(&mut self.ranking).into_iter();
+        let moved = ranking.map(|Reverse(Rank { key, place })| {
+            let place = ranked.insert(self.ranked.remove(place));
+            Reverse(Rank { key, place })
+        });
+        // Collecting into a vector of its own: the heap's one would keep its capacity.
+        let mut ranking = Vec::with_capacity(KEPT.max(2 * moved.len()));
+        ranking.extend(moved);
+        self.ranking = BinaryHeap::from(ranking);
+        self.ranked = ranked;
     }
+}
+
+/// Tasks for which an empty lane keeps room.
+const KEPT: usize = 1024;
+/// Room of which less than this part is used is released. The rest has room for some growth, so the
+/// tasks move seldom: at most one for each few that were taken.
+const SPARSE_PART: usize = 8;
+
+#[inline]
+fn is_sparse(used: usize, capacity: usize) -> bool {
+    capacity > SPARSE_PART * KEPT && used < capacity / SPARSE_PART
 }
 
 #[cfg(test)]
@@ -231,5 +253,27 @@ mod tests {
         lane.push(first);
         assert_eq!(lane.weight(), 30);
         assert_eq!(drained(&mut lane), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_lane_gives_back_the_room_of_a_burst_without_being_empty() {
+        const BURST: i64 = 100_000;
+        // Those after the first of the second half come out of order.
+        let mut tasks: Vec<_> = (0..BURST).map(|id| (5, id)).collect();
+        tasks.extend((BURST..2 * BURST).rev().map(|id| (1, id)));
+        let mut lane = lane_of(&tasks);
+        let before = (lane.line.capacity(), lane.ranked.capacity());
+        let mut taken = Vec::new();
+        while lane.len() > 10 {
+            taken.extend(lane.pop().map(|task| task.ticket.settle().0));
+            if lane.ranking.len() == 10 {
+                assert!(lane.ranked.capacity() * 8 < before.1);
+                assert!(lane.ranking.capacity() * 8 < before.1);
+            }
+        }
+        assert!(lane.line.capacity() * 8 < before.0);
+        taken.extend(drained(&mut lane));
+        assert!(taken.iter().copied().eq((BURST..2 * BURST).chain(0..BURST)));
+        assert_eq!(lane.weight(), 0);
     }
 }
