@@ -1,5 +1,6 @@
 //! Opens everything that the event loop owns.
 
+use std::collections::HashSet;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -166,6 +167,7 @@ impl EventLoop {
             helper: start.helper,
             events: status_server.telemetry.events.clone(),
             notes: start.kept.as_ref().map(|kept| kept.notes().clone()),
+            noted_managers: HashSet::new(),
             messages: 0,
             large_results: Account::default(),
             release: Release::leaked().map_err(OpenError::Wait)?,

@@ -1,6 +1,7 @@
 //! The turn's [`Transport`] on libzmq: the sockets that carry tasks, results and control messages,
 //! and the outputs to the monitoring hub and the file of events.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ pub(super) struct Ports {
     pub(super) events: Option<Rc<dyn EventSink>>,
     /// The notes that outlive this process; None without a keeper.
     pub(super) notes: Option<Arc<Notes>>,
+    /// The identities of managers in the notes.
+    pub(super) noted_managers: HashSet<Box<[u8]>>,
     /// Number of messages read in this turn.
     pub(super) messages: u64,
     pub(super) large_results: Account,
@@ -111,8 +114,12 @@ impl Transport for Ports {
     }
 
     fn sender(&mut self, via: Option<i32>, identity: &[u8]) -> (ManagerId, Origin) {
-        if let Some(notes) = &self.notes {
+        // A manager may connect again every few seconds, and the notes only grow.
+        if let Some(notes) = &self.notes
+            && !self.noted_managers.contains(identity)
+        {
             notes.add_manager(identity);
+            self.noted_managers.insert(identity.into());
         }
         self.connections.sender(via, identity)
     }
