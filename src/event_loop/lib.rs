@@ -259,11 +259,14 @@ impl EventLoop {
             let took = self.clock.monotonic().saturating_sub(now.monotonic);
             self.status_server.dispatch_latency.add(took);
         }
-        if self.turn.traffic().tasks_bytes > traffic.tasks_bytes {
-            self.memory.handle_tasks(now);
+        let moved = self.turn.traffic();
+        if (moved.tasks_bytes, moved.results_bytes) != (traffic.tasks_bytes, traffic.results_bytes)
+        {
+            self.memory.handle_traffic(now);
         }
         let queued = self.turn.interchange().broker().queued();
-        self.memory.handle_time(queued, now);
+        self.memory
+            .handle_time(queued, self.turn.unsent_results(), now);
         Pass::Again(self.rest(now))
     }
 

@@ -1,9 +1,10 @@
 //! Releases memory to the system after a long queue has drained.
 //!
 //! The allocator keeps freed memory for later. After a backlog of a million tasks that is a
-//! gigabyte, on a login node that other users share. So some time after tasks arrived, when few
-//! tasks are queued, the process checks its size. If it has grown, memory is released in small
-//! steps, with other work in between. Without tasks there are no checks and no wake-ups.
+//! gigabyte, on a login node that other users share; so it is after results that the executor did
+//! not read for a while. So some time after tasks or results arrived, when few tasks are queued and
+//! no result waits, the process checks its size. If it has grown, memory is released in small
+//! steps, with other work in between. Without traffic there are no checks and no wake-ups.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::statm::Statm;
 use super::system_calls;
 use broker::Now;
 
-/// Delay between the arrival of tasks and the check. Long enough to cost nothing, and shorter than
+/// Delay between the traffic and the check. Long enough to cost nothing, and shorter than
 /// a user would wait.
 const LOOK_AFTER: Duration = Duration::from_millis(1500);
 /// With more queued tasks than this, memory is in use and is not released.
@@ -54,19 +55,20 @@ impl Memory {
         }
     }
 
-    /// Schedules a check, since tasks have arrived.
-    pub(super) fn handle_tasks(&mut self, now: Now) {
+    /// Schedules a check, since tasks or results have arrived.
+    pub(super) fn handle_traffic(&mut self, now: Now) {
         if self.look_at.is_none() {
             self.look_at = Some(now.monotonic + LOOK_AFTER);
         }
     }
 
-    pub(super) fn handle_time(&mut self, queued: usize, now: Now) {
-        self.advance_release(queued, now);
+    pub(super) fn handle_time(&mut self, queued: usize, unsent_results: usize, now: Now) {
+        let is_in_use = queued > FEW_TASKS || unsent_results > 0;
+        self.advance_release(is_in_use, now);
         if self.look_at.is_none_or(|at| at > now.monotonic) {
             return;
         }
-        if queued > FEW_TASKS {
+        if is_in_use {
             self.look_at = Some(now.monotonic + LOOK_AFTER);
             return;
         }
@@ -88,11 +90,11 @@ impl Memory {
         }
     }
 
-    fn advance_release(&mut self, queued: usize, now: Now) {
+    fn advance_release(&mut self, is_in_use: bool, now: Now) {
         let Some(mut release) = self.release.take() else {
             return;
         };
-        if queued > FEW_TASKS {
+        if is_in_use {
             // The memory is needed again. Another check follows.
             self.look_at.get_or_insert(now.monotonic + LOOK_AFTER);
             return;
@@ -263,7 +265,10 @@ mod tests {
         let before = resident_bytes();
         let mut queue: Vec<Box<[u8]>> = Vec::new();
         queue.resize_with(TASKS, || vec![7; 1200].into_boxed_slice());
-        memory.handle_tasks(at(1));
+        memory.handle_traffic(at(1));
+        // Results that wait are in use.
+        memory.handle_time(0, 1, at(3));
+        assert!(memory.release.is_none() && memory.look_at.is_some());
         // A block above the queue stays allocated, as in a real heap.
         let behind = vec![7_u8; 1200];
         assert!(resident_bytes() > before + 500_000_000);
@@ -271,7 +276,7 @@ mod tests {
         let mut longest = Duration::ZERO;
         while memory.next_deadline().is_some() {
             let begun = thread_time();
-            memory.handle_time(0, at(10));
+            memory.handle_time(0, 0, at(10));
             longest = longest.max(thread_time() - begun);
         }
         assert!(longest < PAUSE_MAX, "a pause of {longest:?}");

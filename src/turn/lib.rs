@@ -214,6 +214,11 @@ impl<F: AsRef<[u8]>> Turn<F> {
         self.batches
     }
 
+    /// Returns the number of results that wait because the executor does not read.
+    pub fn unsent_results(&self) -> usize {
+        self.results.waiting()
+    }
+
     /// Sends waiting results as far as possible. Returns how many are left, and whether they wait
     /// for their socket.
     pub fn flush_results<T: Transport<Frame = F>>(&mut self, transport: &mut T) -> (usize, bool) {
