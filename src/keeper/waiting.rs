@@ -35,7 +35,7 @@ pub(super) fn next_signal(until: Option<Instant>) -> Option<Signal> {
         let left = until.map(|until| {
             let left = until.saturating_duration_since(Instant::now());
             libc::timespec {
-                tv_sec: left.as_secs() as libc::time_t,
+                tv_sec: left.as_secs() as _,
                 tv_nsec: left.subsec_nanos().into(),
             }
         });

@@ -131,7 +131,8 @@ impl Thread {
             None => "Thread",
         };
         Self {
-            id: pthread_self(),
+            // A pointer with musl, a number with glibc.
+            id: pthread_self() as usize as u64,
             name: name.to_owned(),
         }
     }
