@@ -66,6 +66,7 @@ BY_THEMSELVES = {
     "conformance": "harness.conformance.run",
     "fuzz": "harness.fuzz.run",
     "licences": "harness.publish.licences",
+    "newcomer": "harness.publish.newcomer",
     "recipes": "harness.publish.recipes",
     "release": "harness.publish.release",
     "sdist": "harness.publish.sdist",
@@ -193,6 +194,9 @@ def _add_publishing(commands: Commands) -> None:
     )
 
     commands.add_parser("licences", help="write the licences of what is inside into one file")
+
+    newcomer = commands.add_parser("newcomer", help="play README as a new user; needs root")
+    newcomer.add_argument("--again", action="store_true", help="keep what the last run built")
 
     recipes = commands.add_parser("recipes", help="lint and build the recipes in packaging/")
     recipes.add_argument("--lint-only", action="store_true", help="build nothing")
