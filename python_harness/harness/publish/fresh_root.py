@@ -157,9 +157,8 @@ def make(root: Root, packages: list[str], tools: Path) -> Root:
 
 def prepare(root: Root) -> None:
     """Gives the system an empty home and the network of this machine."""
-    for place in (root.home, root.place / STEPS):
-        remove(place)
-        place.mkdir(parents=True)
+    remove(root.home)
+    root.home.mkdir(parents=True)
     config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     cargo = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
     bundle = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
@@ -174,7 +173,6 @@ def prepare(root: Root) -> None:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, copy)
     root.own(root.home)
-    root.own(root.place / STEPS)
 
 
 def remove(place: Path) -> None:
@@ -195,6 +193,10 @@ class Session:
     def __init__(self, root: Root) -> None:
         self.root = root
         self.count = 0
+        # A result of an earlier session would pass for one of this.
+        remove(root.place / STEPS)
+        (root.place / STEPS).mkdir(parents=True)
+        root.own(root.place / STEPS)
         rust = _toolchain() if root.rust else ""
         path = ["/usr/local/bin", "/usr/bin", "/bin", *([f"/{RUST}/bin"] if rust else [])]
         clean = {"PATH": ":".join(path), "HOME": root.inside(root.home)}
