@@ -6,10 +6,14 @@
 //! back by 5 s makes a poll of 0.5 s last 5.5 s), wakes threads through socket pairs, and leaves
 //! its descriptors open in child processes.
 
+mod sodium;
+
 use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use sodium::Sodium;
 
 const LINUX_FEATURES: &str = "-DHAVE_CLOCK_GETTIME -DZMQ_HAVE_EVENTFD -DZMQ_HAVE_EVENTFD_CLOEXEC \
     -DZMQ_HAVE_SOCK_CLOEXEC -DHAVE_ACCEPT4 -DZMQ_HAVE_SO_KEEPALIVE -DZMQ_HAVE_TCP_KEEPCNT \
@@ -39,8 +43,8 @@ impl Build {
             append_to_env("CXXFLAGS", LINUX_FEATURES);
         }
         link_cxx_runtime_statically();
-        let sodium =
-            upstream::LibLocation::new(env!("SODIUM_LIB"), env!("SODIUM_INCLUDE"));
+        let sodium = Sodium::for_target();
+        let sodium = upstream::LibLocation::new(sodium.lib, sodium.include);
         upstream::Build::new()
             .with_libsodium(Some(sodium))
             .build();
