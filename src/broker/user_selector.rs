@@ -2,9 +2,10 @@
 //! answers are awaited.
 //!
 //! One question is open at a time, and its answer is one round: the list is consumed from its end,
-//! as in Parsl, each manager once. If an answer fails or takes too long, only its round is affected:
-//! its managers are taken at random. The selector is sent no question before it has answered the
-//! last one, however late, so questions never pile up; rounds until then are taken at random, too.
+//! as in Parsl, each manager once. If an answer fails or takes too long, only its round is
+//! affected: its managers are taken at random. The selector is sent no question before it has
+//! answered the last one, however late, so questions never pile up; rounds until then are taken at
+//! random, too.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
