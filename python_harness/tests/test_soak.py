@@ -31,6 +31,7 @@ def samples_of_an_hour(**changes):
             "connected": 60 + wave,
             "threads": 5,
             "p99_us": 2000.0 + 300 * wave,
+            "cpu_wait_s": 0.4 + wave / 100,
         }
         samples.append(sample | {name: value(at_s) for name, value in changes.items()})
     return samples
@@ -82,6 +83,15 @@ def test_periods_without_round_trips_are_left_out():
     gaps = {"p99_us": lambda at_s: None if at_s % 30 == 0 else 2000.0}
     assert grown(samples_of_an_hour(**gaps)) == []
     assert grown(samples_of_an_hour(p99_us=lambda _: None)) == ["round trip, p99"]
+
+
+def test_round_trips_are_not_compared_if_other_programs_take_the_processors():
+    slower = {"p99_us": lambda at_s: 2000 + 1500 * at_s / HOUR_S}
+    busier = {"cpu_wait_s": lambda at_s: 0.4 + at_s / HOUR_S}
+    (latency,) = [
+        one for one in soak.judge(samples_of_an_hour(**slower, **busier)) if not one.holds
+    ]
+    assert (latency.what, latency.after) == ("round trip, p99", None)
 
 
 def test_a_run_that_is_too_short_has_no_verdict():
