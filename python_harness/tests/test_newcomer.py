@@ -108,7 +108,7 @@ def test_configurations_are_made_of_the_lines_in_readme():
         (1, "python3: No module named venv\n", "Python's module `venv`"),
         (3, "failed. Remedy: install it (apt install x)\n", "does not say: install it (apt"),
         (0, "demo failed\n", "the output, which lacks /passed/"),
-        (1, "no reason\n", "does not say what this command needs"),
+        (1, "no reason\n", "what this command needs, or the program is wrong"),
     ],
 )
 def test_a_failed_step_names_what_readme_lacks(code, output, lacks, capsys):
@@ -127,6 +127,16 @@ def test_a_step_that_shows_what_it_promises_is_right(capsys):
     assert record.failed == []
     assert capsys.readouterr().out.endswith("        $ run\n        | a\n        | passed\n")
     assert not record.step("builder", Step(7, "run", "Run:"), Ended(None, 1.5, ""), "")
+
+
+def test_a_failed_step_shows_more_of_its_output(capsys):
+    output = "undefined symbol\n" + "x" * 5000 + "\n" * 20
+    Record().step("builder", Step(7, "run", "Run:"), Ended(0, 1.5, output))
+    assert "undefined symbol" not in capsys.readouterr().out
+    Record().step("builder", Step(7, "run", "Run:"), Ended(1, 1.5, output))
+    told = capsys.readouterr().out
+    assert "        | undefined symbol\n" in told
+    assert max(map(len, told.splitlines())) < 500
 
 
 @pytest.mark.long

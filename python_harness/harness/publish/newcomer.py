@@ -37,7 +37,8 @@ SERVER = "srv/htex-interchange.git"
 
 SOON_S = 300.0
 COMPILING_S = 3600.0
-TAIL_LINES = 12
+# How much of a step's output the record has: a linker's reason stands before a long command.
+TAIL_LINES, FAILED_LINES, COLUMNS = 12, 60, 400
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,8 @@ class Record:
         place = f"README.md:{step.line}" if step.line else "the user's"
         self.say(f"{mark:6}  {where:10}  {place:13}  {ended.seconds:6.1f} s  {how}")
         self.say(f"        $ {step.command}")
-        for line in ended.output.splitlines()[-TAIL_LINES:]:
-            self.say(f"        | {line}")
+        for line in ended.output.splitlines()[-(TAIL_LINES if right else FAILED_LINES) :]:
+            self.say(f"        | {line[:COLUMNS]}")
         if not right:
             self.fail(explanation(step, ended, shows))
         return right
@@ -257,8 +258,9 @@ def strangers(readme: str) -> list[str]:
 
 
 def explanation(step: Step, ended: Ended, shows: str) -> str:
-    """Returns what README lacks, as far as the output of a failed step shows it."""
-    lacks = "it does not say what this command needs; the output is above"
+    """Returns what README lacks, as far as the output of a failed step shows it. A program that
+    is broken fails a new user, too, and README is not to blame."""
+    lacks = "it does not say what this command needs, or the program is wrong; see its output above"
     for shown, what in (
         (r"Remedy: (.+)", "it does not say: {}"),
         (r"(\S+): (?:command )?not found", "it does not say what brings `{}`"),
