@@ -15,7 +15,7 @@ import pytest
 from harness.htex import executors, jobs
 from harness.machine import processes
 from harness.publish import emulator, wheel
-from tests.test_install import BUILD_S, VERSION, Built, needs_only_an_old_glibc, readelf
+from tests.test_install import BUILD_S, VERSION, needs_only_an_old_glibc, readelf
 
 pytestmark = [
     pytest.mark.ours_only("this is about our own package"),
@@ -35,9 +35,7 @@ def binary(tmp_path_factory) -> Path:
     made = wheel.build(place, emulator.MACHINE)
     platforms = made.stem.split("-")[-1]
     assert set(platforms.split(".")) == {"manylinux_2_17_aarch64", "manylinux2014_aarch64"}
-    program = Built(made, []).binary(place)
-    program.chmod(0o755)
-    return program
+    return wheel.extract_program(made, place)
 
 
 def test_the_wheel_runs_on_old_clusters(binary, measured):

@@ -45,9 +45,7 @@ class Built:
 
     def binary(self, place: Path) -> Path:
         """Extracts the binary from the wheel."""
-        (name,) = [name for name in self.names() if name.endswith("/scripts/htex-interchange")]
-        with zipfile.ZipFile(self.wheel) as file:
-            return Path(file.extract(name, place))
+        return wheel.extract_program(self.wheel, place)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.publish import recipes, release, sdist, toolchain
-from harness.setup import environment
+from harness.setup import cargo_tools, environment
 from tests.test_install import Fresh
 
 pytestmark = pytest.mark.ours_only("this is about our own package")
@@ -78,10 +78,9 @@ def test_a_wheel_is_built_from_the_archive_without_a_network(archive, tmp_path):
     """A workflow through it is encrypted, so libzmq was compiled with CURVE from the sources that
     the archive holds."""
     toolchain.prepare_tools()
-    tools = [str(toolchain.VENV / "bin"), str(Path(environment.cargo()).parent)]
     env = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
     env |= {
-        "PATH": os.pathsep.join([*tools, os.environ["PATH"]]),
+        "PATH": cargo_tools.path_with(toolchain.VENV / "bin"),
         "CARGO_HOME": str(tmp_path / "cargo-home"),
         "CARGO_NET_OFFLINE": "true",
     }

@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import shutil
 import subprocess
-import zipfile
 from pathlib import Path
 
 from harness.publish import licences, sbom, sdist, toolchain, wheel
@@ -46,7 +45,9 @@ def build(out: Path, machine: str, printer: Path) -> Path:
     target = toolchain.STATIC_TARGETS[machine]
     tree = WORKSHOP / f"{NAME}-{sdist.version()}-{machine}-linux-static"
     shutil.rmtree(tree, ignore_errors=True)
-    _put(tree / "bin" / NAME, program(target), mode=0o755)
+    place = WORKSHOP / target
+    program = wheel.extract_program(wheel.pack(target, PLATFORM, place), place)
+    _put(tree / "bin" / NAME, program.read_bytes(), mode=0o755)
     _put(tree / "share/man/man1" / f"{NAME}.1", _printed(printer, "man"))
     for shell, place in COMPLETIONS.items():
         _put(tree / place, _printed(printer, "completions", shell))
@@ -60,13 +61,6 @@ def build(out: Path, machine: str, printer: Path) -> Path:
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     archive.with_name(f"{archive.name}.sha256").write_text(f"{digest}  {archive.name}\n")
     return archive
-
-
-def program(target: str) -> bytes:
-    """Builds the static program for `target`, and returns it."""
-    with zipfile.ZipFile(wheel.pack(target, PLATFORM, WORKSHOP / target)) as file:
-        (name,) = [name for name in file.namelist() if name.endswith(f"/scripts/{NAME}")]
-        return file.read(name)
 
 
 def _printed(printer: Path, *words: str) -> bytes:

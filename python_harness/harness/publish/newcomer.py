@@ -11,14 +11,13 @@ from __future__ import annotations
 import fcntl
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.publish import fresh_root, sdist
+from harness.publish import clone, fresh_root, sdist
 from harness.publish.fresh_root import Ended, Root, Session
 from harness.setup import environment
 
@@ -141,11 +140,11 @@ def run(options) -> int:
 
 def play(record: Record, again: bool) -> None:
     """Plays all steps, and stops at the first that fails: the next ones build on it."""
-    commit = _git("rev-parse", "--short=12", "HEAD").strip()
-    readme = _git("show", "HEAD:README.md")
+    commit = clone.git("rev-parse", "--short=12", "HEAD").strip()
+    readme = clone.git("show", "HEAD:README.md")
     now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     record.say(f"README of commit {commit}, played in fresh systems on {now}")
-    if _git("status", "--porcelain", "--untracked-files=no"):
+    if clone.git("status", "--porcelain", "--untracked-files=no"):
         record.say("Changes that are not committed are left out.")
     steps = steps_of(readme)
     for fault in strangers(readme):
@@ -287,16 +286,6 @@ def _unwrapped(text: str) -> str:
     return " ".join(text.split())
 
 
-def _git(*words: str) -> str:
-    told = subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True)
-    if told.returncode != 0:
-        raise environment.Unprepared(
-            f"`git {words[0]}` failed: {told.stderr.strip()}. Remedy: run this in a clone",
-            environment.EXIT_ENVIRONMENT,
-        )
-    return told.stdout
-
-
 def _make(root: Root, packages: list[str], again: bool) -> None:
     """Makes a system, or empties the home of one that is there and keeps what REUSED names."""
     if not (again and root.place.exists()):
@@ -315,7 +304,7 @@ def _serve_clone(root: Root) -> None:
     in which a site names a mirror to git."""
     server = root.place / SERVER
     fresh_root.remove(server)
-    _git("clone", "--quiet", "--bare", "--no-hardlinks", str(PROJECT), str(server))
+    clone.git("clone", "--quiet", "--bare", "--no-hardlinks", str(PROJECT), str(server))
     # git refuses a repository of another user.
     root.own(server)
     mirror = f'[url "/{SERVER}"]\n\tinsteadOf = {sdist.repository()}\n'

@@ -13,11 +13,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
 from harness.machine import runner
-from harness.publish import archive, licences, recipes, sbom, sdist, toolchain, wheel
+from harness.publish import archive, clone, licences, recipes, sbom, sdist, toolchain, wheel
 from harness.setup import environment
 
 PROJECT = environment.PROJECT_DIR
@@ -66,9 +65,7 @@ def check_commit() -> str:
     Raises:
         Refused: the clone has changes, or its files name different versions.
     """
-    changed = subprocess.run(
-        ["git", "status", "--porcelain"], cwd=PROJECT, capture_output=True, text=True, check=True
-    ).stdout
+    changed = clone.git("status", "--porcelain")
     if changed:
         raise Refused(
             "a release is made of a commit, and these files differ from it:\n"
@@ -144,11 +141,7 @@ def own_program(wheels: list[Path], place: Path) -> Path:
             f"no wheel is for {platform.machine()}, so the program cannot be tried. Remedy: make "
             f"the release on {' or '.join(toolchain.TARGETS)}."
         )
-    with zipfile.ZipFile(ours[0]) as file:
-        (name,) = [name for name in file.namelist() if name.endswith("/htex-interchange")]
-        program = Path(file.extract(name, place))
-    program.chmod(0o755)
-    return program
+    return wheel.extract_program(ours[0], place)
 
 
 def check_versions(wheels: list[Path], program: Path, version: str) -> None:
@@ -179,8 +172,8 @@ def _check_crate() -> None:
     package = ["package", "--locked", "--package", CRATE]
     if runner.run([environment.cargo(), *package], cwd=PROJECT).code != 0:
         raise Refused(f"`cargo package --package {CRATE}` failed; the reason stands above.")
-    tags = ["git", "tag", "--list", "v*", "--sort=-version:refname", "--no-contains", "HEAD"]
-    earlier = subprocess.check_output(tags, cwd=PROJECT, text=True).split()
+    newest_first = ("--sort=-version:refname", "--no-contains", "HEAD")
+    earlier = clone.git("tag", "--list", "v*", *newest_first).split()
     if not earlier:
         print(f"{CRATE}: no earlier release; this one is the first to compare with")
         return

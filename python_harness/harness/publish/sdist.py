@@ -16,7 +16,7 @@ import tarfile
 from pathlib import Path, PurePosixPath
 
 from harness.machine import runner
-from harness.publish import toolchain
+from harness.publish import clone, toolchain
 from harness.setup import cargo_tools, environment
 
 PROJECT = environment.PROJECT_DIR
@@ -89,8 +89,8 @@ def build(out: Path = OUT) -> Path:
     Raises:
         Unprepared: this is no clone, or a tool is missing or failed; the reason was printed.
     """
-    commit = _git("rev-parse", "HEAD").strip()
-    if _git("status", "--porcelain", "--untracked-files=no"):
+    commit = clone.git("rev-parse", "HEAD").strip()
+    if clone.git("status", "--porcelain", "--untracked-files=no"):
         print(f"sdist: takes commit {commit[:12]}; changes that are not committed are left out")
     name = f"htex_interchange-{version()}"
     tree = WORKSHOP / name
@@ -102,7 +102,7 @@ def build(out: Path = OUT) -> Path:
     (tree / "pyproject.toml").write_text(project)
     for licence in _many(project, "license-files"):
         if not (tree / licence).exists():
-            text = _git("show", f"HEAD:python_harness/{licence}")
+            text = clone.git("show", f"HEAD:python_harness/{licence}")
             (tree / licence).write_text(text)
     _vendor(tree)
     (tree / "PKG-INFO").write_text(_package_information(tree))
@@ -134,20 +134,9 @@ def pack(tree: Path, archive: Path) -> None:
                 tar.add(path, f"{tree.name}/{path.relative_to(tree)}", filter=neutral)
 
 
-def _git(*words: str, cwd: Path = PROJECT) -> str:
-    result = runner.run(["git", *words], cwd=cwd, capture_stdout=True)
-    if result.code != 0:
-        raise environment.Unprepared(
-            f"`git {words[0]}` failed; a source archive is made of a commit. Remedy: run this in "
-            "a git clone.",
-            environment.EXIT_ENVIRONMENT,
-        )
-    return result.stdout
-
-
 def _unpack_commit(tree: Path) -> None:
     archive = tree.with_suffix(".commit.tar")
-    _git("archive", "--format=tar", f"--output={archive}", "HEAD", *KEPT)
+    clone.git("archive", "--format=tar", f"--output={archive}", "HEAD", *KEPT)
     with tarfile.open(archive) as tar:
         for entry in tar:
             if entry.isfile() and PurePosixPath(entry.name).suffix not in PICTURES:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from harness.setup import environment
+from harness.setup import cargo_tools, environment
 
 PROJECT = environment.PROJECT_DIR
 WORKSHOP = PROJECT / "target" / "wheel"
@@ -65,9 +65,7 @@ def surroundings() -> dict[str, str]:
     for name in ("CC", "CXX", "AR", "RANLIB"):
         env.pop(name, None)
     env |= {
-        "PATH": os.pathsep.join(
-            [str(VENV / "bin"), str(Path(environment.cargo()).parent), env.get("PATH", os.defpath)]
-        ),
+        "PATH": cargo_tools.path_with(VENV / "bin"),
         "CARGO_TARGET_DIR": str(WORKSHOP / "cargo"),
         "CARGO_ZIGBUILD_CACHE_DIR": str(WORKSHOP / "zigbuild"),
         "ZIG_GLOBAL_CACHE_DIR": str(WORKSHOP / "zig"),

@@ -4,6 +4,7 @@ x86-64 or aarch64."""
 from __future__ import annotations
 
 import argparse
+import zipfile
 from pathlib import Path
 
 from harness.machine import runner
@@ -52,6 +53,19 @@ def pack(target: str, platform: str, out: Path) -> Path:
     after = _wheels_in(out)
     (built,) = [wheel for wheel in after if after[wheel] != before.get(wheel)]
     return built
+
+
+def extract_program(made: Path, place: Path) -> Path:
+    """Extracts the program from a wheel into `place`, so that it can be run."""
+    with zipfile.ZipFile(made) as file:
+        (name,) = [
+            name
+            for name in file.namelist()
+            if name.endswith(f".data/scripts/{environment.BINARY_NAME}")
+        ]
+        program = Path(file.extract(name, place))
+    program.chmod(0o755)
+    return program
 
 
 def _wheels_in(out: Path) -> dict[Path, tuple[int, int]]:
