@@ -210,6 +210,12 @@ impl Crew {
         let descriptor = unsafe { BorrowedFd::borrow_raw(manager.socket().get_fd()?) };
         let data = epoll::EventData::new_u64(number as u64);
         epoll::add(&self.epoll, descriptor, data, epoll::EventFlags::IN)?;
+        self.probe(number)
+    }
+
+    /// Probes, now and until there is an answer.
+    fn probe(&mut self, number: usize) -> Outcome<()> {
+        let manager = &mut self.managers[number];
         manager.probe()?;
         let again = Instant::now() + PROBE_AGAIN;
         self.probes.push_back((again, number, manager.born));
@@ -310,11 +316,9 @@ impl Crew {
             && due <= now
         {
             self.probes.pop_front();
-            let manager = &mut self.managers[number];
+            let manager = &self.managers[number];
             if manager.born == born && manager.is_probing() {
-                manager.probe()?;
-                self.probes.push_back((now + PROBE_AGAIN, number, born));
-                self.serve(number)?;
+                self.probe(number)?;
             }
         }
         Ok(())

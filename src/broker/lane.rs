@@ -172,8 +172,7 @@ impl<B> Lane<B> {
     #[inline]
     pub(super) fn give_back_room(&mut self) {
         if is_sparse(self.line.len(), self.line.capacity()) {
-            self.line
-                .shrink_to(SPARSE_PART / 2 * self.line.len() + KEPT);
+            self.line.shrink_to(room_for(self.line.len()));
         }
         if is_sparse(self.ranking.len(), self.ranking.capacity()) {
             self.rank_again();
@@ -182,15 +181,13 @@ impl<B> Lane<B> {
 
     /// Moves the ranked tasks into less memory.
     fn rank_again(&mut self) {
-        let mut ranked = Slab::with_capacity(KEPT.max(2 * self.ranking.len()));
-        let ranking = std::mem::take(&mut self.ranking).into_iter();
-        let moved = ranking.map(|Reverse(Rank { key, place })| {
-            let place = ranked.insert(self.ranked.remove(place));
-            Reverse(Rank { key, place })
-        });
-        // Collecting into a vector of its own: the heap's one would keep its capacity.
-        let mut ranking = Vec::with_capacity(KEPT.max(2 * moved.len()));
-        ranking.extend(moved);
+        let room = room_for(self.ranking.len());
+        let mut ranked = Slab::with_capacity(room);
+        let mut ranking = std::mem::take(&mut self.ranking).into_vec();
+        for Reverse(rank) in &mut ranking {
+            rank.place = ranked.insert(self.ranked.remove(rank.place));
+        }
+        ranking.shrink_to(room);
         self.ranking = BinaryHeap::from(ranking);
         self.ranked = ranked;
     }
@@ -198,9 +195,13 @@ impl<B> Lane<B> {
 
 /// Tasks for which an empty lane keeps room.
 const KEPT: usize = 1024;
-/// Room of which less than this part is used is released. The rest has room for some growth, so the
-/// tasks move seldom: at most one for each few that were taken.
+/// Room of which less than this part is used is released.
 const SPARSE_PART: usize = 8;
+
+/// Returns the room that is kept for so many tasks. It lets them grow, so that they move seldom.
+fn room_for(used: usize) -> usize {
+    2 * used + KEPT
+}
 
 #[inline]
 fn is_sparse(used: usize, capacity: usize) -> bool {

@@ -72,7 +72,10 @@ impl HubSender {
         Hub {
             address: self.hub.address.with_port(self.hub.port),
             answers: match &mut self.state {
-                State::Open(connection) => connection.is_connected(),
+                State::Open(connection) => {
+                    connection.read_events();
+                    connection.is_connected
+                }
                 State::ToAsk(_) | State::Asking { .. } | State::Closed => false,
             },
             held_bytes: self.held.bytes(),
@@ -121,7 +124,7 @@ impl HubSender {
             && connection.read_events_at <= now.monotonic
         {
             connection.read_events_at = now.monotonic + READ_EVENTS_EVERY;
-            connection.is_connected();
+            connection.read_events();
         }
         self.flush();
     }
@@ -239,10 +242,9 @@ impl HubSender {
 }
 
 impl HubConnection {
-    fn is_connected(&mut self) -> bool {
+    fn read_events(&mut self) {
         while let Some(event) = self.monitor.next() {
             self.is_connected = matches!(event, SocketEvent::HandshakeSucceeded);
         }
-        self.is_connected
     }
 }

@@ -18,8 +18,8 @@ use super::statm::Statm;
 use super::system_calls;
 use broker::Now;
 
-/// Delay between the traffic and the check. Long enough to cost nothing, and shorter than
-/// a user would wait.
+/// Delay between the traffic and the check. Long enough to cost nothing, and shorter than a user
+/// would wait.
 const LOOK_AFTER: Duration = Duration::from_millis(1500);
 /// With more queued tasks than this, memory is in use and is not released.
 const FEW_TASKS: usize = 2048;

@@ -117,8 +117,8 @@ impl Transport for Ports {
         // A manager may connect again every few seconds, and the notes only grow.
         if let Some(notes) = &self.notes
             && !self.noted_managers.contains(identity)
+            && notes.add_manager(identity)
         {
-            notes.add_manager(identity);
             self.noted_managers.insert(identity.into());
         }
         self.connections.sender(via, identity)

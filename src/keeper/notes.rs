@@ -154,12 +154,13 @@ impl Notes {
         (port != 0).then_some(port)
     }
 
-    /// Notes that a manager has registered with this identity. Only one thread may call this.
-    pub fn add_manager(&self, identity: &[u8]) {
+    /// Notes that a manager has registered with this identity. Returns false if there is no room
+    /// for it. Only one thread may call this.
+    pub fn add_manager(&self, identity: &[u8]) -> bool {
         let length = self.head().length.load(Ordering::Relaxed);
         let end = length + 1 + identity.len();
         if identity.len() > IDENTITY_BYTES_MAX || end > Self::ROOM {
-            return;
+            return false;
         }
         // SAFETY: the record ends within the mapping, and no reader goes beyond the stored length.
         unsafe {
@@ -170,6 +171,7 @@ impl Notes {
                 .copy_from_nonoverlapping(identity.as_ptr(), identity.len());
         }
         self.head().length.store(end, Ordering::Release);
+        true
     }
 
     /// Returns the identities of all registrations since the start, in their order; an identity may
@@ -252,7 +254,8 @@ mod tests {
         let notes = Notes::open().unwrap();
         let identity = [b'm'; 255];
         let fit = Notes::ROOM / 256;
-        (0..fit + 9).for_each(|_| notes.add_manager(&identity));
+        let taken = (0..fit + 9).filter(|_| notes.add_manager(&identity));
+        assert_eq!(taken.count(), fit);
         assert_eq!(notes.managers().len(), fit);
     }
 

@@ -73,7 +73,7 @@ pub use malformed::Malformed;
 pub use needs::{Amount, Needs, NodeNeeds, Routing};
 pub use notice::{IdRun, Notice};
 pub use observation::{Observation, OfManager};
-pub use opaque::{Opaque, Stay};
+pub use opaque::{Opaque, SHARES_BUFFER_UP_TO_BYTES, Stay};
 pub use placement::UnreadWords;
 pub use priority::Priority;
 pub use registration::Registration;

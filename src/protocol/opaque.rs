@@ -8,10 +8,10 @@ use std::ops::Range;
 
 use pickle::{Encoder, Program};
 
-/// Maximum size of a body that is copied out of its frame. Such a body fills only a part of
+/// Maximum size of a message that is copied out of its frame if it stays. It fills only a part of
 /// libzmq's receive buffer, but pins all of it: a queued 1 KiB task takes 1,906 resident bytes, and
 /// 1,359 when copied. Larger bodies have separate buffers.
-const SHARES_BUFFER_UP_TO_BYTES: usize = 8 * 1024;
+pub const SHARES_BUFFER_UP_TO_BYTES: usize = 8 * 1024;
 
 /// A pickled object that is passed from one peer to another.
 #[derive(Debug)]

@@ -2,12 +2,10 @@
 
 use super::outbox::Outbox;
 use super::transport::Transport;
+use protocol::SHARES_BUFFER_UP_TO_BYTES;
 
 /// Maximum size of large results in the transport; libzmq's own limit counts messages.
 const IN_TRANSIT_BYTES_MAX: usize = 64 << 20;
-/// Maximum size of a result that is copied when it has to wait. Such a result shares its receive
-/// buffer with others, and would keep all of it in memory: 8 KiB for a few bytes.
-const SHARES_BUFFER_UP_TO_BYTES: usize = 8 << 10;
 
 #[derive(Debug)]
 pub(super) struct Results<F> {
@@ -45,6 +43,7 @@ impl<F: AsRef<[u8]>> Results<F> {
             false => Some(frame),
         };
         if let Some(frame) = left {
+            // A small result pins all of the receive buffer that it shares.
             let frame = match frame.as_ref().len() {
                 ..=SHARES_BUFFER_UP_TO_BYTES => T::frame_of(frame.as_ref().to_vec()),
                 _ => frame,
