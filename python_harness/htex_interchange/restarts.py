@@ -98,6 +98,9 @@ class Restarts:
         self._newest: tuple[int, float] = (0, 0.0)
         self._undecided: _Undecided | None = None
         self._stopped = threading.Event()
+        # Held while a thread is started or all are stopped: a thread cannot be joined before it
+        # runs.
+        self._starting = threading.Lock()
         self._sending: list[threading.Thread] = []
 
     @property
@@ -129,7 +132,8 @@ class Restarts:
 
     def stop_sending(self) -> None:
         """Ends all sending of kept messages, and waits for the threads that send."""
-        self._stopped.set()
+        with self._starting:
+            self._stopped.set()
         for thread in self._sending:
             thread.join(JOIN_S)
 
@@ -206,10 +210,11 @@ class Restarts:
             name="HTEX-Interchange-Send-Again",
             daemon=True,
         )
-        if self._stopped.is_set():
-            return
-        self._sending = [one for one in self._sending if one.is_alive()] + [thread]
-        thread.start()
+        with self._starting:
+            if self._stopped.is_set():
+                return
+            thread.start()
+            self._sending = [one for one in self._sending if one.is_alive()] + [thread]
 
     def _send_all_again(self, number: int) -> None:
         """Sends every message that is kept by then and was not accepted. A message that already

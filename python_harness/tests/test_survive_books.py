@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pickle
 import random
+import threading
 from concurrent.futures import Future
 
 import pytest
@@ -373,6 +374,32 @@ def test_after_two_restarts_tasks_are_sent_again_once():
     side.is_away = False
     wait_until(lambda: side.sent == [2], 10, "it is sent again")
     side.restarts.stop_sending()
+
+
+def test_a_stop_while_a_sending_thread_is_started(monkeypatch):
+    """The result thread starts to send in the moment in which another thread shuts down."""
+    faults: list[str] = []
+
+    def stop() -> None:
+        try:
+            side.restarts.stop_sending()
+        except RuntimeError as fault:
+            faults.append(str(fault))
+
+    stopping = threading.Thread(target=stop)
+
+    class StoppedAtTheStart(threading.Thread):
+        def start(self) -> None:
+            stopping.start()
+            stopping.join(0.5)
+            super().start()
+
+    side = Side([1], kept=[1])
+    monkeypatch.setattr(threading, "Thread", StoppedAtTheStart)
+    side.hear_restart(1, [], [])
+    stopping.join(10)
+    assert (faults, side.sent) == ([], [])
+    assert not any(thread.is_alive() for thread in side.restarts._sending)
 
 
 def test_similar_messages_are_passed_to_parsl():
