@@ -3,6 +3,7 @@
 //! A process can have only one global subscriber. So the tests of `start` run a test of this file
 //! in a child process with its own log.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, symlink};
@@ -456,9 +457,18 @@ fn blocked_signals(thread: &str) -> u64 {
     panic!("no thread {thread}")
 }
 
+/// Runs one test in a process of its own. Under emulation the kernel cannot start this program:
+/// `HTEX_TEST_RUNNER` has the words that do.
 fn run_child(test: &str, logdir: &Path, zone: &str) -> Output {
-    let mut child = Command::new(std::env::current_exe().expect("this test's file"));
+    let runner = std::env::var("HTEX_TEST_RUNNER").unwrap_or_default();
+    let own = std::env::current_exe().expect("this test's file");
+    let mut words = runner
+        .split_whitespace()
+        .map(OsStr::new)
+        .chain([own.as_os_str()]);
+    let mut child = Command::new(words.next().expect("at least this test's file"));
     child
+        .args(words)
         .args([test, "--exact", "--nocapture"])
         .env("HTEX_TEST_LOGDIR", logdir);
     if !zone.is_empty() {
