@@ -107,6 +107,9 @@ class LinkedEnds(_Executor):
     # Whether the end of the process counts as a loss: true from a complete start until a shutdown
     # begins.
     _serving = False
+    # Whether a shutdown has begun, and whether one is complete. One that an exception ended, such
+    # as KeyboardInterrupt, can be repeated.
+    _ending = False
     _shut = False
     _process: subprocess.Popen[bytes] | None = None
 
@@ -114,6 +117,7 @@ class LinkedEnds(_Executor):
         if not isinstance(survive, bool):
             raise TypeError(f"survive must be True or False, not {survive!r}")
         self._phase = threading.Lock()
+        self._shutting = threading.Lock()
         super().__init__(*args, **kwargs)
         self.survive = survive
         if self.interchange_launch_cmd is parsl_executor.DEFAULT_INTERCHANGE_LAUNCH_CMD:
@@ -213,15 +217,24 @@ class LinkedEnds(_Executor):
 
     def shutdown(self, timeout: float = 10.0) -> None:
         """Ends the interchange, and kills it after `timeout` seconds. After a loss, this also
-        cancels the blocks: Parsl does not scale in an executor that is in a bad state."""
-        if self._shut:
+        cancels the blocks: Parsl does not scale in an executor that is in a bad state. A call
+        during another one returns immediately."""
+        # Not a wait: the call may come from a callback in a thread that the other call joins.
+        if not self._shutting.acquire(blocking=False):
             return
+        try:
+            if not self._shut:
+                self._shut_down(timeout)
+        finally:
+            self._shutting.release()
+
+    def _shut_down(self, timeout: float) -> None:
         watch = self._watch
         if watch is not None and self._serving and watch.has_ended():
             watch.join(TELLING_S)
         with self._phase:
             self._serving = False
-            self._shut = watch is not None
+            self._ending = watch is not None
         if self._loss is not None:
             self._cancel_blocks()
         if self._restarts is not None:
@@ -231,6 +244,7 @@ class LinkedEnds(_Executor):
             # The result thread closes the queue, unless an exception ended that thread.
             self.incoming_q.close()
             watch.join(TELLING_S)
+        self._shut = self._ending
 
     def _start_local_interchange_process(self) -> None:
         def ended() -> bool:
@@ -243,7 +257,9 @@ class LinkedEnds(_Executor):
             self._restarts = Restarts(
                 self.label, self._tasks, self._fail, kept, tasks.send_again, tasks.settle
             )
-        results: Any = GuardedResults(self.incoming_q, ended, self._restarts)
+        results: Any = GuardedResults(
+            self.incoming_q, ended, self.set_bad_state_and_fail_all, self._restarts
+        )
         commands: Any = GuardedCommands(
             self.command_client, ended, self._why_no_reply, self._restarts
         )
@@ -287,7 +303,7 @@ class LinkedEnds(_Executor):
         return interchange_lost(self.label, exit_code, self.logdir)
 
     def _why_no_reply(self) -> Exception:
-        return CommandClientBadError("the executor was shut down") if self._shut else self._lost()
+        return CommandClientBadError("the executor was shut down") if self._ending else self._lost()
 
     def _raise_if_lost(self) -> None:
         if self._loss is not None:
@@ -302,9 +318,16 @@ class LinkedEnds(_Executor):
 
     def _fail_outstanding(self) -> None:
         reason = self.executor_exception
+        raised: list[BaseException] = []
         for task_id in list(self._tasks):
             lost = isinstance(reason, InterchangeLost)
-            self._fail(task_id, reason.copy() if lost else BadStateException(self, reason))
+            try:
+                self._fail(task_id, reason.copy() if lost else BadStateException(self, reason))
+            except BaseException as fault:
+                # A callback of that future called `sys.exit`, for example: the others fail first.
+                raised.append(fault)
+        if raised:
+            raise raised[0]
 
     def _fail(self, task_id: object, reason: Exception) -> bool:
         """Fails the future of a task; returns False if the task is not outstanding. Only the caller
@@ -455,11 +478,13 @@ class HighThroughputExecutor(LinkedEnds, executors.HighThroughputExecutor):
             """
             self.validate_resource_spec(resource_specification)
             seen, placement = split(resource_specification)
+            # A callback of a future that this call fails may submit another task.
+            before = getattr(self._submitting, "placement", None)
             self._submitting.placement = placement
             try:
                 future = super().submit(func, seen, *args, **kwargs)
             finally:
-                del self._submitting.placement
+                self._submitting.placement = before
             return self._count(future, placement)
 
         def _completed(self, message: dict[str, Any]) -> dict[str, Any]:

@@ -47,24 +47,28 @@ class GuardedTasks:
         self._ended = ended
         self._completed = completed
         self._kept = kept
-        # Parsl calls this class from one thread at a time. With `kept`, a second thread sends
-        # messages again.
-        self._lock: contextlib.AbstractContextManager[Any] = (
-            contextlib.nullcontext() if kept is None else threading.Lock()
-        )
+        # libzmq aborts the process if one thread closes a socket that another thread uses. Parsl
+        # shuts the executor down while its launching thread may still send tasks.
+        self._lock = threading.Lock()
         self._closed = False
         self.port: int = pipe.port
         pipe.zmq_socket.setsockopt(zmq.SNDTIMEO, SLICE_MS)
 
     def put(self, message: dict[str, Any]) -> None:
         """Sends a task. Once the interchange has ended, the task is dropped: its future fails with
-        all others."""
+        all others.
+
+        Raises:
+            RuntimeError: the executor was shut down.
+        """
         pickled = pickle.dumps(self._completed(message))
         if self._kept is not None:
             # Kept before the send, because the task may end immediately after it.
             self._kept.keep(message["task_id"], pickled)
         while True:
             with self._lock:
+                if self._closed:
+                    raise RuntimeError("the executor was shut down; it takes no more tasks")
                 if self._is_taken(pickled):
                     return
             if self._ended():
@@ -108,13 +112,19 @@ class GuardedTasks:
 
 class GuardedResults:
     """Wraps `zmq_pipes.ResultsIncoming`. Only Parsl's result thread calls `get`. Messages pass
-    through `restarts`, if the broker can be replaced."""
+    through `restarts`, if the broker can be replaced. `fail_all` is called when `get` raises, which
+    ends that thread."""
 
     def __init__(
-        self, pipe: Any, ended: Callable[[], bool], restarts: Restarts | None = None
+        self,
+        pipe: Any,
+        ended: Callable[[], bool],
+        fail_all: Callable[[Exception], None],
+        restarts: Restarts | None = None,
     ) -> None:
         self._pipe = pipe
         self._ended = ended
+        self._fail_all = fail_all
         self._restarts = restarts
         self._closed = False
         self.port: int = pipe.port
@@ -123,6 +133,23 @@ class GuardedResults:
 
     def get(self, timeout_ms: int | None = None) -> Any:
         """Returns a message, or None after `timeout_ms` or sooner: Parsl calls again."""
+        try:
+            return self._get(timeout_ms)
+        except BaseException as fault:
+            # Without the thread no future would ever be answered.
+            failure = RuntimeError(f"no more results can be received: {fault!r}")
+            failure.__cause__ = fault
+            self._fail_all(failure)
+            raise
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            if self._restarts is not None:
+                self._restarts.no_more_results()
+            self._pipe.close()
+
+    def _get(self, timeout_ms: int | None) -> Any:
         wait_ms = SLICE_MS if timeout_ms is None else min(timeout_ms, SLICE_MS)
         if self.drained.is_set():
             time.sleep(wait_ms / 1000)
@@ -138,13 +165,6 @@ class GuardedResults:
         if ended and message is None:
             self.drained.set()
         return message if restarts is None else restarts.for_parsl(message)
-
-    def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            if self._restarts is not None:
-                self._restarts.no_more_results()
-            self._pipe.close()
 
 
 class GuardedCommands:
@@ -166,10 +186,10 @@ class GuardedCommands:
         self._closed = False
         self.ok = True
         self.port: int = pipe.port
-        if restarts is not None:
-            # A request may follow one that has no reply yet, and accepts only its own reply.
-            pipe.zmq_socket.setsockopt(zmq.REQ_RELAXED, 1)
-            pipe.zmq_socket.setsockopt(zmq.REQ_CORRELATE, 1)
+        # A request may follow one that has no reply yet, as after a restart or a KeyboardInterrupt.
+        # It accepts only its own reply.
+        pipe.zmq_socket.setsockopt(zmq.REQ_RELAXED, 1)
+        pipe.zmq_socket.setsockopt(zmq.REQ_CORRELATE, 1)
 
     def run(self, message: Any, max_retries: int = 3, timeout_s: float | None = None) -> Any:
         """Returns the reply to `message`. `max_retries` exists for older releases of Parsl and is

@@ -98,6 +98,8 @@ class Restarts:
         self._newest: tuple[int, float] = (0, 0.0)
         self._undecided: _Undecided | None = None
         self._stopped = threading.Event()
+        # The restart after which no thread could be started; tried again with each message.
+        self._not_begun: int | None = None
         # Held while a thread is started or all are stopped: a thread cannot be joined before it
         # runs.
         self._starting = threading.Lock()
@@ -117,6 +119,8 @@ class Restarts:
     def for_parsl(self, message: Any) -> Any:
         """Returns the part of a message that is meant for Parsl, or None. In older releases of
         Parsl, a message is a list of frames."""
+        if self._not_begun is not None:
+            self._begin_to_send(self._not_begun)
         if message is None:
             self._decide()
             return None
@@ -213,7 +217,15 @@ class Restarts:
         with self._starting:
             if self._stopped.is_set():
                 return
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:
+                # The user has as many threads and processes as the system allows.
+                if self._not_begun is None:
+                    logger.warning("No thread can be started to send tasks again; trying on")
+                self._not_begun = number
+                return
+            self._not_begun = None
             self._sending = [one for one in self._sending if one.is_alive()] + [thread]
 
     def _send_all_again(self, number: int) -> None:

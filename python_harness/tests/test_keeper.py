@@ -134,7 +134,7 @@ def test_sigterm_while_peers_are_notified_of_the_end(start, connect):
     broker = side.interchange.pid
     os.kill(broker, signal.SIGKILL)
     wait_until(lambda: not processes.alive(broker), 5, "it is dead")
-    assert side.interchange.terminate() < 1.0
+    assert side.interchange.terminate() < 4.0
     assert bystander.poll() is None
     bystander.kill()
     bystander.wait()
@@ -166,7 +166,7 @@ def test_managers_are_told_to_exit_though_the_program_ends_at_once(start, connec
     broker = side.interchange.pid
     os.kill(broker, signal.SIGKILL)
     wait_until(lambda: not processes.alive(broker), 5, "it is dead")
-    assert side.interchange.terminate() < 2.0
+    assert side.interchange.terminate() < 4.0
     manager.expect_shutdown(within_s=1.0)
 
 

@@ -3,14 +3,18 @@ interchange."""
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 import pickle
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 
 import parsl
@@ -151,6 +155,37 @@ def test_a_command_that_waits_is_ended(tmp_path):
         assert not asking.is_alive() and raised
 
 
+def test_an_interrupted_command_leaves_the_channel_usable(tmp_path):
+    """KeyboardInterrupt while a reply is awaited; the reply comes later and is dropped."""
+    with linked(tmp_path / "run", blocks=0) as htex:
+        kill_interchange(htex, signal.SIGSTOP)
+        with interrupted_once(htex.command_client._lock.locked):
+            htex.connected_managers()
+        kill_interchange(htex, signal.SIGCONT)
+        answers: list[list] = []
+        asking = threading.Thread(
+            target=lambda: answers.append(htex.connected_blocks()), daemon=True
+        )
+        asking.start()
+        asking.join(RESULT_S)
+        assert answers == [[]]
+
+
+@contextmanager
+def interrupted_once(is_time: Callable[[], bool]):
+    """Expects a KeyboardInterrupt, which another thread causes in this one as Ctrl-C does."""
+
+    def interrupt() -> None:
+        wait_until(is_time, LOSS_S, "it is time for the interrupt")
+        _thread.interrupt_main()
+
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    with pytest.raises(KeyboardInterrupt):
+        yield
+    interrupting.join()
+
+
 class Gate:
     """Blocks Parsl's result thread in a callback of a future, as a user's code may."""
 
@@ -199,6 +234,15 @@ def test_cancelled_future_does_not_keep_the_others_waiting(tmp_path):
         futures = [htex.submit(jobs.add, {}, number, 1) for number in range(3)]
         assert futures[0].cancel()
         found = failures(futures[1:], kill_interchange(htex))
+        assert {type(failure) for failure in found} == {InterchangeLost}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_callback_that_exits_does_not_keep_the_others_waiting(tmp_path):
+    with linked(tmp_path / "run", blocks=0) as htex:
+        futures = [htex.submit(jobs.add, {}, number, 1) for number in range(3)]
+        futures[0].add_done_callback(lambda _: sys.exit(1))
+        found = failures(futures, kill_interchange(htex))
         assert {type(failure) for failure in found} == {InterchangeLost}
 
 
@@ -330,6 +374,59 @@ def test_a_kill_during_the_shutdown_is_no_loss(tmp_path, caplog):
         assert not ending.is_alive()
     assert not htex.bad_state_is_set
     assert not caplog.records
+
+
+def test_an_interrupted_shutdown_can_be_repeated(tmp_path):
+    with linked(tmp_path / "run", blocks=0) as htex:
+        kill_interchange(htex, signal.SIGSTOP)
+        process = htex.interchange_proc
+        process.send_signal(signal.SIGSTOP)
+        with interrupted_once(lambda: _term_is_pending(process.pid)):
+            htex.shutdown(RESULT_S)
+        assert alive(process.pid)
+        htex.shutdown(0.1)
+        assert own_threads() == []
+        assert process.wait(LOSS_S) == -signal.SIGKILL
+
+
+SENDS_DURING_THE_SHUTDOWN = """
+import threading, time
+from parsl.executors.high_throughput.zmq_pipes import TasksOutgoing
+from htex_interchange.guards import GuardedTasks
+
+refusals = []
+def submit(tasks, begun):
+    begun.set()
+    try:
+        while True:
+            tasks.put({"task_id": 1, "buffer": b""})
+    except RuntimeError as refusal:
+        refusals.append(refusal)
+
+for _ in range(20):
+    tasks = GuardedTasks(TasksOutgoing("127.0.0.1", (20000, 65000)), lambda: False, dict)
+    begun = threading.Event()
+    submitting = threading.Thread(target=submit, args=(tasks, begun))
+    submitting.start()
+    begun.wait()
+    time.sleep(0.02)
+    tasks.close()
+    submitting.join()
+print(len(refusals))
+"""
+
+
+def test_a_task_that_is_sent_during_the_shutdown_is_refused():
+    """A socket that is closed while another thread sends aborts the process. Parsl's launching
+    thread may still run when the executor is shut down."""
+    told = subprocess.run(
+        [sys.executable, "-c", SENDS_DURING_THE_SHUTDOWN],
+        env={**os.environ, "PYTHONPATH": str(environment.HARNESS_DIR)},
+        capture_output=True,
+        text=True,
+        timeout=RESULT_S,
+    )
+    assert (told.stdout, told.returncode) == ("20\n", 0), told.stderr
 
 
 def _term_is_pending(pid: int) -> bool:

@@ -342,7 +342,7 @@ class FakePipe:
 
 def test_silence_that_decides_is_longer():
     side, pipe = Side([1]), FakePipe()
-    results = GuardedResults(pipe, lambda: False, side.restarts)
+    results = GuardedResults(pipe, lambda: False, pytest.fail, side.restarts)
     results.get(10)
     assert pipe.waited_ms == 10
     side.hear_restart(1, [[1, 1]], [])
@@ -350,6 +350,41 @@ def test_silence_that_decides_is_longer():
     assert pipe.waited_ms == DECIDING_MS and list(side.failed) == [1]
     results.get(10)
     assert pipe.waited_ms == 10
+    side.restarts.stop_sending()
+
+
+class FakeBrokenPipe(FakePipe):
+    def get(self, timeout_ms: int) -> None:
+        raise MemoryError("no room for it")
+
+
+def test_futures_fail_when_the_result_thread_ends():
+    """Parsl's result thread ends with the first exception of `get`."""
+    failures: list[Exception] = []
+    results = GuardedResults(FakeBrokenPipe(), lambda: False, failures.append)
+    with pytest.raises(MemoryError):
+        results.get(10)
+    (failure,) = failures
+    assert "no more results can be received: MemoryError" in str(failure)
+    assert isinstance(failure.__cause__, MemoryError)
+
+
+def test_tasks_are_sent_again_once_a_thread_can_be_started(monkeypatch, caplog):
+    """A user may have as many threads and processes as the system allows."""
+    side = Side([1, 2], kept=[1])
+
+    class Refused(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading, "Thread", Refused)
+        side.hear_restart(1, [], [])
+        assert side.restarts.for_parsl(None) is None
+    assert caplog.text.count("No thread can be started") == 1
+    assert side.restarts.for_parsl(None) is None
+    side.wait_sent_again()
+    assert side.sent == [1]
     side.restarts.stop_sending()
 
 

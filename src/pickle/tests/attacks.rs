@@ -97,8 +97,8 @@ const TREE_FACTOR: usize = 64;
 /// of instructions.
 const TREE_BYTES_MAX: usize = 32 << 20;
 
-/// Generous limits for a debug build, also under emulation: for any pickle, and in addition for each
-/// of its bytes. Quadratic work on 4 MB would take hours.
+/// Generous limits for a debug build, also under emulation: one for any pickle, one for each of its
+/// bytes. Quadratic work on 4 MB would take hours.
 const TIME: Duration = Duration::from_secs(20);
 const TIME_PER_BYTE: Duration = Duration::from_micros(5);
 
