@@ -128,7 +128,8 @@ fn bounded(name: &str, bytes: &[u8]) {
         reading.bytes
     );
     assert!(
-        scanning.time + reading.time < TIME + TIME_PER_BYTE * u32::try_from(len).unwrap(),
+        scanning.time + reading.time
+            < TIME + TIME_PER_BYTE * u32::try_from(len).expect("a short pickle"),
         "{name}: {:?}",
         scanning.time + reading.time
     );
