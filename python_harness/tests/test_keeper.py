@@ -154,7 +154,7 @@ def test_a_suspended_program_is_notified_when_it_resumes(tmp_path):
         os.kill(program.process.pid, signal.SIGCONT)
     (reason,) = json.loads(program.process.stdout.readline())
     assert "htex-interchange was killed" in reason
-    assert program.process.wait(FAILED_WITHIN_S) == 0
+    assert program.process.wait(GONE_WITHIN_S) == 0
     program.process.stdout.close()
 
 
@@ -168,6 +168,20 @@ def test_managers_are_told_to_exit_though_the_program_ends_at_once(start, connec
     wait_until(lambda: not processes.alive(broker), 5, "it is dead")
     assert side.interchange.terminate() < 4.0
     manager.expect_shutdown(within_s=1.0)
+
+
+def test_managers_are_told_to_exit_though_the_keeper_reads_sigterm_first(start, connect):
+    """The keeper wakes with both a SIGTERM and the broker's end pending."""
+    side = start()
+    manager = connect(side).enlist(side)
+    keeper, broker = side.interchange.process, side.interchange.pid
+    keeper.send_signal(signal.SIGSTOP)
+    os.kill(broker, signal.SIGKILL)
+    wait_until(lambda: not processes.alive(broker), 5, "it is dead")
+    keeper.send_signal(signal.SIGTERM)
+    keeper.send_signal(signal.SIGCONT)
+    manager.expect_shutdown(within_s=GONE_WITHIN_S)
+    assert side.interchange.wait_exit(GONE_WITHIN_S) == -signal.SIGKILL
 
 
 def test_a_manager_that_connects_after_the_end_is_told_to_exit(start, connect):

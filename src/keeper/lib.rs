@@ -305,19 +305,26 @@ fn is_told_to_end_within(pause: Duration) -> bool {
 /// What the keeper has seen of a child's life.
 struct Life {
     ended: Ended,
-    /// Whether SIGTERM arrived and was forwarded.
+    /// Whether the child ended because of a SIGTERM, which was forwarded.
     is_told_to_end: bool,
     /// When the child was stopped, if it was not continued afterwards.
     stopped: Option<Instant>,
 }
 
-/// Waits for a child's end and forwards SIGTERM to it.
+/// Waits for a child's end and forwards SIGTERM to it. A SIGTERM that came too late, since the child
+/// had ended or was ended by another signal at the same time, is left for what follows.
 fn until_end(child: Pid) -> Life {
     let (mut is_told_to_end, mut stopped) = (false, None);
     let mut killed_at = None;
+    let mut is_killed_here = false;
     loop {
         match news_of(child) {
             News::Ended(ended) => {
+                let obeyed = !ended.needs_words() || ended == Ended::Signal(libc::SIGTERM);
+                if is_told_to_end && !obeyed && !is_killed_here {
+                    is_told_to_end = false;
+                    let _ = raise(Signal::SIGTERM);
+                }
                 return Life {
                     ended,
                     is_told_to_end,
@@ -343,6 +350,7 @@ fn until_end(child: Pid) -> Life {
             Some(_) => {}
             None => {
                 let _ = kill(child, Signal::SIGKILL);
+                is_killed_here = true;
                 killed_at = None;
             }
         }
