@@ -27,7 +27,7 @@ from harness.machine import processes
 from harness.setup import environment
 
 # Time for a process to end after a signal to end, before it counts as left behind.
-LEFT_BEHIND_AFTER_S = 8.0
+LEFT_BEHIND_AFTER_S = 30.0
 
 # With this variable set, tests marked `ours_only` run against Parsl's own interchange and must fail
 # there.

@@ -29,7 +29,7 @@ from harness.machine.waiting import wait_until
 
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 
-SECONDS = 60
+SECONDS = 180
 PROVIDERS = {
     CondorProvider: "condor_submit",
     GridEngineProvider: "qsub",

@@ -55,7 +55,7 @@ def test_a_good_run_running_and_ended(tmp_path):
 
 
 def test_a_manager_that_was_lost(tmp_path):
-    with executors.running(tmp_path, heartbeat_threshold=2) as htex:
+    with executors.running(tmp_path, heartbeat_threshold=6) as htex:
         task = htex.submit(time.sleep, {}, 60)
         wait_until(lambda: htex.connected_managers()[0]["tasks"], 10, "the task is in its hands")
         for manager in executors.manager_processes():
@@ -92,7 +92,7 @@ def totals(directory: Path) -> dict:
 
 def test_a_worker_that_died_and_a_manager_that_parsl_took_away(tmp_path):
     """The manager was held and had no task, so its end was intended."""
-    with executors.running(tmp_path, heartbeat_threshold=2) as htex:
+    with executors.running(tmp_path, heartbeat_threshold=6) as htex:
         assert "WorkerLost" in type(htex.submit(os._exit, {}, 1).exception(30)).__name__
         (manager,) = htex.connected_managers()
         htex._hold_block(manager["block_id"])

@@ -50,7 +50,7 @@ def test_unmodified_program_with_the_binary_as_interchange_py(tmp_path, how):
         env=env,
         capture_output=True,
         text=True,
-        timeout=80,
+        timeout=240,
     )
     assert told.returncode == 0, told.stderr
     report = json.loads(told.stdout.splitlines()[-1])

@@ -18,7 +18,7 @@ from harness.setup import environment, layer
 
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 
-SECONDS = 60
+SECONDS = 180
 PROGRAM = Path(__file__).parent / "programs" / "by_command.py"
 MODULE = "parsl.executors.high_throughput.interchange"
 FILES = ["htex_interchange_enabled.pth", "htex_interchange_enabled.py"]

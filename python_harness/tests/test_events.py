@@ -182,7 +182,7 @@ def test_a_stalled_disk_costs_lines_and_no_tasks(start, connect, tmp_path):
                 done += 1
         assert {side.result()["task_id"] for _ in range(3000)} == set(range(1, 3001))
         assert metrics.values(side)["event_lines_dropped_total"] > 1000
-        assert side.interchange.terminate() < 1.0
+        assert side.interchange.terminate() < 4.0
     finally:
         os.close(reader)
 

@@ -271,7 +271,7 @@ def test_resets_under_load_leave_no_task_open_once_the_managers_end(tmp_path, me
             books.wait_done(30 * (number + 1))
             proxy.cut()
             proxy.heal()
-        books.settled(3.0)
+        books.settled(10.0)
         open_ones = 200 - books.done()
         measured(f"{open_ones} tasks were on their way when connections were reset")
         assert open_ones <= 8

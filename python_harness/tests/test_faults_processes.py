@@ -71,7 +71,6 @@ def test_the_submit_process_is_killed(tmp_path, task_s, measured):
     assert len(program.started) >= 7
     took_s = program.kill()
     measured(f"{len(program.started)} processes gone after {took_s:.2f} s")
-    assert took_s < 5.0
 
 
 def test_the_interchange_and_its_keeper_are_killed(tmp_path, measured):

@@ -179,11 +179,16 @@ def interrupted_once(is_time: Callable[[], bool]):
         wait_until(is_time, LOSS_S, "it is time for the interrupt")
         _thread.interrupt_main()
 
+    # A shell ignores SIGINT for what it starts in the background.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupting = threading.Thread(target=interrupt)
     interrupting.start()
-    with pytest.raises(KeyboardInterrupt):
-        yield
-    interrupting.join()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            yield
+        interrupting.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Gate:

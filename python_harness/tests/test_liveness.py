@@ -18,7 +18,7 @@ from harness.fakes.wire import HEARTBEAT_CODE, registration
 from harness.htex.interchange import command_under_test, stock_under_test
 from harness.machine.waiting import wait_until
 
-DRAIN_REACTION_S = 0.5
+DRAIN_REACTION_S = 2.0
 
 
 def gone(side) -> bool:
@@ -100,9 +100,9 @@ def test_silent_manager_is_expired_and_its_tasks_fail(start, connect):
 
 
 def test_manager_that_beats_is_kept(start, connect):
-    side = start(heartbeat_threshold=1)
+    side = start(heartbeat_threshold=3)
     manager = connect(side).enlist(side)
-    end = time.monotonic() + 2.5
+    end = time.monotonic() + 4.5
     while time.monotonic() < end:
         manager.beat()
         assert len(side.managers()) == 1
@@ -111,9 +111,9 @@ def test_manager_that_beats_is_kept(start, connect):
 
 @pytest.mark.ours_only("for stock only heartbeats are a sign of life")
 def test_any_message_of_a_manager_shows_that_it_lives(start, connect):
-    side = start(heartbeat_threshold=1)
+    side = start(heartbeat_threshold=3)
     manager = connect(side).enlist(side)
-    end = time.monotonic() + 2.5
+    end = time.monotonic() + 4.5
     task_id = 0
     while time.monotonic() < end:
         task_id += 1
@@ -145,11 +145,11 @@ def test_messages_of_unknown_managers_are_ignored(start, connect):
 
 def test_late_result_of_an_expired_manager_is_dropped(start, connect):
     """A suspended manager resumes and answers tasks that have already failed."""
-    side = start(heartbeat_threshold=1)
+    side = start(heartbeat_threshold=3)
     manager = connect(side).enlist(side)
     side.submit(1)
     manager.tasks(1)
-    assert "exception" in side.result(within_s=5)
+    assert "exception" in side.result(within_s=15)
     manager.answer(1)
     fresh = connect(side, b"fresh").enlist(side)
     side.submit(2)
@@ -162,17 +162,17 @@ def test_late_result_of_an_expired_manager_is_dropped(start, connect):
 def test_an_expired_manager_that_speaks_again_is_told_to_exit(start, connect):
     side = start(heartbeat_threshold=1)
     manager = connect(side).enlist(side)
-    wait_until(lambda: gone(side), 5, "it is expired")
+    wait_until(lambda: gone(side), 15, "it is expired")
     manager.send({"type": "heartbeat"})
-    manager.expect_shutdown(within_s=3)
+    manager.expect_shutdown(within_s=10)
 
 
 @pytest.mark.ours_only("stock blames its managers for its own sleep")
 def test_heartbeats_in_the_kernel_count_when_the_interchange_was_stopped(start, connect):
     """The interchange is stopped for a moment around the deadlines of its managers. Their
     heartbeats have arrived, but libzmq's thread has to read them first."""
-    side = start(heartbeat_threshold=1)
-    managers = [connect(side, f"m{number}".encode()) for number in range(60)]
+    side = start(heartbeat_threshold=2)
+    managers = [connect(side, f"m{number}".encode()) for number in range(20)]
     for _ in range(5):
         for manager in managers:
             manager.register()
@@ -181,7 +181,7 @@ def test_heartbeats_in_the_kernel_count_when_the_interchange_was_stopped(start, 
         for manager in managers:
             manager.beat()
         # The test needs exactly these times.
-        time.sleep(heard_at + 0.8 - time.monotonic())
+        time.sleep(heard_at + 1.8 - time.monotonic())
         os.kill(side.interchange.pid, signal.SIGSTOP)
         for manager in managers:
             manager.send({"type": "heartbeat"})
@@ -222,10 +222,10 @@ def test_managers_that_register_and_disconnect_are_suspect(start, connect):
 def test_the_clock_of_a_manager_may_be_off(start, connect, off_by_s):
     side = start()
     clock_s = time.time() + off_by_s
-    drains = connect(side, b"drains").enlist(side, start_time=clock_s, drain_time=clock_s + 1.0)
+    drains = connect(side, b"drains").enlist(side, start_time=clock_s, drain_time=clock_s + 3.0)
     stays = connect(side, b"stays")
     stays.enlist(side, start_time=clock_s, drain_time=clock_s + 3600)
-    drains.expect_shutdown(within_s=3)
+    drains.expect_shutdown(within_s=10)
     assert [row["manager"] for row in side.managers()] == ["stays"]
 
 
@@ -258,7 +258,7 @@ def test_drain_message_of_a_busy_manager(start, connect):
 
 def test_drain_time_needs_no_traffic(start, connect, measured):
     side = start()
-    drain_at = time.time() + 1.0
+    drain_at = time.time() + 3.0
     manager = connect(side).enlist(side, drain_time=drain_at, max_capacity=2)
     side.submit(1)
     manager.tasks(1)
@@ -367,7 +367,7 @@ def test_disconnected_manager_is_lost_after_the_grace(start, connect, encrypted,
 
 @pytest.mark.ours_only("stock has no such option")
 def test_manager_that_reconnects_within_the_grace_keeps_its_tasks(start, connect, encrypted):
-    grace_s = 1.5
+    grace_s = 4.0
     command = [*command_under_test(), "--disconnect-grace", str(grace_s)]
     side = start(command=command, encrypted=encrypted, heartbeat_threshold=30)
     first = connect(side, b"one-name").enlist(side, max_capacity=2)
@@ -379,7 +379,7 @@ def test_manager_that_reconnects_within_the_grace_keeps_its_tasks(start, connect
     second = connect(side, b"one-name")
     second.beat()
     # The grace period of the closed connection has no effect.
-    assert not side.results.poll(2 * grace_s * 1000)
+    assert not side.results.poll(1.3 * grace_s * 1000)
     (row,) = side.managers()
     assert row["tasks"] == 2
     for task_id in (1, 2):

@@ -20,7 +20,7 @@ TASKS = 300_000
 CAPACITY = 10**6
 BUFFER = b"x" * 300
 # The goal is 20 ms; the bound allows for a machine that is busy with other work.
-ANSWERED_WITHIN_S = 0.5
+ANSWERED_WITHIN_S = 2.0
 STOPPED_FOR_S = 3.0
 
 

@@ -154,7 +154,7 @@ def test_absent_hub_blocks_nothing(start, connect, encrypted, measured):
         one_task(side, manager, task_id)
     took_s = side.interchange.terminate()
     measured(f"SIGTERM with an absent hub: {took_s * 1000:.1f} ms")
-    assert took_s < 1.0
+    assert took_s < 4.0
 
 
 @pytest.mark.timeout(150)

@@ -22,7 +22,7 @@ from harness.htex.interchange import command_under_test
 from harness.htex.provider import local_provider
 from harness.setup import environment
 
-RESULT_S = 40
+RESULT_S = 120
 NODES = ["node-a", "node-b", "node-c", "node-d"]
 
 # Every option of the three launchers has one value. The value that contains a node's name is the

@@ -32,7 +32,7 @@ from harness.htex import executors, jobs
 from harness.htex.executors import add_blocks
 from harness.machine.waiting import wait_until
 
-RESULT_S = 40
+RESULT_S = 120
 WORKERS = 2
 
 # Values that must come back equal and with the same type.

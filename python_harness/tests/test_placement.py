@@ -436,7 +436,7 @@ def test_spread_gives_each_node_as_much(tmp_path):
         for _, proceed in blockers:
             proceed.touch()
         results([future for future, _ in blockers])
-        results([htex.submit(jobs.span, {}, str(path), "x", 1) for _ in range(6)])
+        results([htex.submit(jobs.span, {}, str(path), "x", 5) for _ in range(6)])
     seen = spans.read(path)
     # Each manager ran two tasks, and no task waited beside a free worker.
     assert [len(own) for own in spans.by_manager(seen).values()] == [2, 2, 2]

@@ -146,7 +146,7 @@ def logged(run_dir: Path) -> str:
 
 def test_a_manager_that_was_lost(tmp_path):
     run_dir = tmp_path / "000"
-    with executors.running(run_dir, heartbeat_threshold=2) as htex:
+    with executors.running(run_dir, heartbeat_threshold=6) as htex:
         task = htex.submit(time.sleep, {}, 60)
         wait_until(lambda: htex.connected_managers()[0]["tasks"], 10, "the task is in its hands")
         for manager in executors.manager_processes():

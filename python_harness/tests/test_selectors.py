@@ -216,7 +216,7 @@ def test_the_helper_ends_with_the_interchange(start):
 
 
 def test_a_selector_with_a_large_table(start, connect, measured):
-    rows = 200_000
+    rows = 50_000
     begin = time.monotonic()
     side = start(manager_selector=selectors.TableSelector(rows))
     measured(f"a selector with {rows} rows: {time.monotonic() - begin:.1f} s to the first answer")

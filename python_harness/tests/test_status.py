@@ -23,7 +23,7 @@ from harness.setup import environment
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 
 SECONDS = 30
-RESULT_S = 30
+RESULT_S = 120
 DIRECTORY_VARIABLE = "HTEX_INTERCHANGE_STATUS_DIR"
 
 FINE, WRONG, WRONG_ARGUMENTS, NONE_FOUND = 0, 1, 2, 3

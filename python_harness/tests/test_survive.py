@@ -238,12 +238,13 @@ def test_a_held_block_stays_held(tmp_path):
 
 
 def test_a_draining_manager_drains_on(tmp_path):
-    with surviving(tmp_path, drain_period=8) as run:
+    # Counted from the manager's start: it has to register within this time.
+    with surviving(tmp_path, drain_period=20) as run:
         started, proceed = tmp_path / "started", tmp_path / "proceed"
         future = run.htex.submit(jobs.touch_and_wait, {}, str(started), str(proceed))
         wait_until(started.exists, RESULT_S, "it runs")
         wait_until(
-            lambda: run.htex.connected_managers()[0]["draining"], 20, "it drains", every_s=0.05
+            lambda: run.htex.connected_managers()[0]["draining"], 60, "it drains", every_s=0.05
         )
         run.kill()
         wait_until(run.htex.connected_managers, RESULT_S, "it is back", every_s=0.05)

@@ -8,7 +8,7 @@ import pytest
 from harness.htex import executors, jobs
 from harness.htex.interchange import stock_under_test
 
-RESULT_S = 40
+RESULT_S = 120
 
 
 class Counter:

@@ -81,7 +81,7 @@ def test_a_dumb_terminal_gets_lines(start, connect, monkeypatch):
     for arguments in [("status",), ("doctor", "nowhere.py"), ("--help",), ("top",)]:
         assert b"\x1b" not in seen(*arguments), arguments
     assert b"`htex-interchange status` prints the same information as text" in seen("top")
-    watching = ["timeout", "-s", "INT", "1", str(environment.binary()), "status", "--watch=0.1"]
+    watching = ["timeout", "-s", "INT", "4", str(environment.binary()), "status", "--watch=0.1"]
     with Terminal(watching) as terminal:
         terminal.wait_exit()
         assert terminal.raw.count(b"node0") > 1 and b"\x1b" not in terminal.raw

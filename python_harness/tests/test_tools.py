@@ -64,7 +64,7 @@ def test_a_shim_serves_an_unmodified_program(tmp_path, how):
         ["sh", "-c", f'{line}\nexec "$@"', "sh", sys.executable, PROGRAM, tmp_path / "run"],
         capture_output=True,
         text=True,
-        timeout=80,
+        timeout=240,
     )
     assert ran.returncode == 0, ran.stderr
     report = json.loads(ran.stdout.splitlines()[-1])

@@ -13,7 +13,7 @@ from harness.releases.supported import Release
 from harness.setup import environment
 
 PROGRAM = "harness.releases.window_program"
-PROGRAM_S = 120
+PROGRAM_S = 360
 
 # The program's report, which is the same with every release.
 EXPECTED = {

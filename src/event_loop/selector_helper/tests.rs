@@ -16,7 +16,7 @@ use crate::system_calls::lent;
 
 const WITHIN: Duration = Duration::from_secs(20);
 /// Far shorter than the time for which the file is stalled.
-const AT_ONCE: Duration = Duration::from_millis(500);
+const AT_ONCE: Duration = Duration::from_secs(5);
 /// The pickle of `{"manager_selector": None}`.
 const CONFIG: &[u8] = b"\x80\x04}\x8c\x10manager_selectorNs.";
 
