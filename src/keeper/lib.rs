@@ -311,8 +311,8 @@ struct Life {
     stopped: Option<Instant>,
 }
 
-/// Waits for a child's end and forwards SIGTERM to it. A SIGTERM that came too late, since the child
-/// had ended or was ended by another signal at the same time, is left for what follows.
+/// Waits for a child's end and forwards SIGTERM to it. A SIGTERM that came too late, because the
+/// child had ended or was ended by another signal at the same time, is left for what follows.
 fn until_end(child: Pid) -> Life {
     let (mut is_told_to_end, mut stopped) = (false, None);
     let mut killed_at = None;
