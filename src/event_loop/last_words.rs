@@ -44,7 +44,7 @@ const FOR_EACH_MANAGER: Duration = Duration::from_millis(1);
 const MANAGERS_WITHIN_MAX: Duration = Duration::from_secs(10);
 /// Time to wait for reconnecting managers after SIGTERM, well within the 10 s that HTEX waits for
 /// this process at its shutdown.
-const MANAGERS_WITHIN_AT_SIGTERM: Duration = Duration::from_secs(1);
+const MANAGERS_WITHIN_AT_SIGTERM: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Interval of checks once all peers are notified and no request arrives.
 const REST_FOR: Duration = Duration::from_millis(200);
