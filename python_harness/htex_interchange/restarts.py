@@ -98,8 +98,8 @@ class Restarts:
         self._newest: tuple[int, float] = (0, 0.0)
         self._undecided: _Undecided | None = None
         self._stopped = threading.Event()
-        # The restart after which no thread could be started; tried again with each message.
-        self._not_begun: int | None = None
+        # Whether no thread could be started after the newest restart. Each message tries again.
+        self._refused = False
         # Held while a thread is started or all are stopped: a thread cannot be joined before it
         # runs.
         self._starting = threading.Lock()
@@ -119,8 +119,8 @@ class Restarts:
     def for_parsl(self, message: Any) -> Any:
         """Returns the part of a message that is meant for Parsl, or None. In older releases of
         Parsl, a message is a list of frames."""
-        if self._not_begun is not None:
-            self._begin_to_send(self._not_begun)
+        if self._refused:
+            self._begin_to_send()
         if message is None:
             self._decide()
             return None
@@ -182,7 +182,7 @@ class Restarts:
         # Tasks without a kept message are being submitted at this moment.
         self._newest = (restart.number, time.monotonic())
         self._undecided = _Undecided(restart, compared, len(again))
-        self._begin_to_send(restart.number)
+        self._begin_to_send()
         if not self._undecided.task_ids:
             self._decide()
 
@@ -206,8 +206,9 @@ class Restarts:
                 f"{len(undecided.task_ids)} had been done or given up, and {why}",
             )
 
-    def _begin_to_send(self, number: int) -> None:
+    def _begin_to_send(self) -> None:
         """Starts a thread for sending, because a send blocks if the broker is down again."""
+        number, _ = self._newest
         thread = threading.Thread(
             target=self._send_all_again,
             args=(number,),
@@ -221,11 +222,11 @@ class Restarts:
                 thread.start()
             except RuntimeError:
                 # The user has as many threads and processes as the system allows.
-                if self._not_begun is None:
+                if not self._refused:
                     logger.warning("No thread can be started to send tasks again; trying on")
-                self._not_begun = number
+                self._refused = True
                 return
-            self._not_begun = None
+            self._refused = False
             self._sending = [one for one in self._sending if one.is_alive()] + [thread]
 
     def _send_all_again(self, number: int) -> None:
